@@ -1,0 +1,1 @@
+"""Maester: the reliability layer for AI requests."""

@@ -1,0 +1,341 @@
+"""Everything that can go wrong, as one tree.
+
+    MaesterError
+    ├ ConfigError                  config_error            500
+    ├ PluginError                  plugin_error            500
+    │ ├ PluginLoadError            plugin_load_error       500
+    │ └ PluginConflictError        plugin_conflict         500
+    ├ RequestError                 request_error           400
+    │ ├ InvalidRequest             invalid_request         400
+    │ │ ├ UnsupportedParameter     unsupported_parameter   400
+    │ │ ├ PayloadTooLarge          payload_too_large       413
+    │ │ └ UnsupportedMediaType     unsupported_media_type  415
+    │ ├ Unauthorized               unauthorized            401
+    │ ├ Forbidden                  forbidden               403
+    │ ├ BudgetExceeded             budget_exceeded         402
+    │ ├ NotFound                   not_found               404
+    │ │ └ UnknownModel             model_not_found         404
+    │ ├ MethodNotAllowed           method_not_allowed      405
+    │ ├ RateLimited                rate_limited            429
+    │ └ Cancelled                  cancelled               499
+    ├ ProviderError                provider_error          502
+    │ ├ ProviderAuth               provider_auth           502
+    │ ├ ProviderRejected           provider_rejected       400 (the provider's own 4xx)
+    │ ├ ProviderRateLimited        provider_rate_limited   429
+    │ ├ ProviderTimeout            provider_timeout        504
+    │ ├ ProviderUnavailable        provider_unavailable    502
+    │ └ BadProviderResponse        bad_provider_response   502
+    ├ PricingError                 pricing_error           500
+    │ └ UnknownPrice               unknown_price           500
+    ├ EvaluationError              evaluation_error        500
+    ├ EvaluationFailed             evaluation_failed       422
+    ├ LedgerError                  ledger_error            503
+    ├ Unavailable                  unavailable             503
+    └ InternalError                internal_error          500
+
+``code`` is stable: clients may switch on it, it is OpenTelemetry's ``error.type``, and
+``docs/http-api.md`` lists every one of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class MaesterError(Exception):
+    """Root of everything Maester raises on purpose.
+
+    :param message: what was wrong and what to do about it, safe to show to the caller.
+    :param param: the request field or configuration key at fault, when there is one.
+    :param retry_after_s: seconds after which a retry may succeed, when that is known.
+    """
+
+    code: ClassVar[str] = "maester_error"
+    http_status: int = 500
+    retryable: bool = False
+
+    def __init__(
+        self, message: str, *, param: str | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+    def as_dict(self) -> dict[str, Any]:
+        """The error as plain JSON values, the form in which it is recorded."""
+        out: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.param is not None:
+            out["param"] = self.param
+        return out
+
+
+class ConfigError(MaesterError):
+    """The configuration is wrong; nothing starts on a wrong configuration."""
+
+    code = "config_error"
+
+
+class PluginError(MaesterError):
+    """A plugin broke its contract."""
+
+    code = "plugin_error"
+
+
+class PluginLoadError(PluginError):
+    """A plugin could not be imported or registered."""
+
+    code = "plugin_load_error"
+
+
+class PluginConflictError(PluginError):
+    """Two plugins registered the same name."""
+
+    code = "plugin_conflict"
+
+
+class RequestError(MaesterError):
+    """The caller asked for something that will not be done; any stage may raise one to refuse."""
+
+    code = "request_error"
+    http_status = 400
+
+
+class InvalidRequest(RequestError):
+    """The request is malformed."""
+
+    code = "invalid_request"
+
+
+class UnsupportedParameter(InvalidRequest):
+    """The chosen provider has no equivalent of a parameter; it is never dropped in silence."""
+
+    code = "unsupported_parameter"
+
+
+class PayloadTooLarge(InvalidRequest):
+    """The body is over ``server.max_body_bytes``."""
+
+    code = "payload_too_large"
+    http_status = 413
+
+
+class UnsupportedMediaType(InvalidRequest):
+    """The body is not of a content type that the endpoint reads."""
+
+    code = "unsupported_media_type"
+    http_status = 415
+
+
+class Unauthorized(RequestError):
+    """No key, or not one that is valid."""
+
+    code = "unauthorized"
+    http_status = 401
+
+
+class Forbidden(RequestError):
+    """The key is valid but not for this."""
+
+    code = "forbidden"
+    http_status = 403
+
+
+class BudgetExceeded(RequestError):
+    """A budget has nothing left."""
+
+    code = "budget_exceeded"
+    http_status = 402
+
+
+class NotFound(RequestError):
+    """There is no such thing."""
+
+    code = "not_found"
+    http_status = 404
+
+
+class UnknownModel(NotFound):
+    """No alias, provider or price row knows the model."""
+
+    code = "model_not_found"
+
+
+class MethodNotAllowed(RequestError):
+    """The address exists, the method does not."""
+
+    code = "method_not_allowed"
+    http_status = 405
+
+
+class RateLimited(RequestError):
+    """Maester's own limit was reached."""
+
+    code = "rate_limited"
+    http_status = 429
+    retryable = True
+
+
+class Cancelled(RequestError):
+    """The caller went away before the answer was complete."""
+
+    code = "cancelled"
+    http_status = 499
+
+
+class ProviderError(MaesterError):
+    """A call to a provider failed; what the provider said is kept.
+
+    :param provider: the provider's configured name.
+    :param status: HTTP status that the provider answered, if it answered.
+    :param provider_code: the provider's own error code or type.
+    :param provider_message: the provider's own words.
+    :param provider_request_id: the provider's id of the call, for its support.
+    :param received: beginning of what was received, for an answer that made no sense.
+    """
+
+    code = "provider_error"
+    http_status = 502
+    retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str | None = None,
+        status: int | None = None,
+        provider_code: str | None = None,
+        provider_message: str | None = None,
+        provider_request_id: str | None = None,
+        received: str | None = None,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, param=param, retry_after_s=retry_after_s)
+        self.provider = provider
+        self.status = status
+        self.provider_code = provider_code
+        self.provider_message = provider_message
+        self.provider_request_id = provider_request_id
+        self.received = received
+
+    def as_dict(self) -> dict[str, Any]:
+        """Adds ``provider``: name, status, code, message and request id as the provider gave them."""
+        out = super().as_dict()
+        said = {
+            "name": self.provider,
+            "status": self.status,
+            "code": self.provider_code,
+            "message": self.provider_message,
+            "request_id": self.provider_request_id,
+        }
+        out["provider"] = {key: value for key, value in said.items() if value is not None}
+        return out
+
+
+class ProviderAuth(ProviderError):
+    """The provider refused Maester's credential (its 401 or 403)."""
+
+    code = "provider_auth"
+    retryable = False
+
+
+class ProviderRejected(ProviderError):
+    """The provider says that the request itself is wrong; its own 4xx status is passed on."""
+
+    code = "provider_rejected"
+    http_status = 400
+    retryable = False
+
+    def __init__(self, message: str, **said: Any) -> None:
+        super().__init__(message, **said)
+        if self.status is not None and 400 <= self.status < 500:
+            self.http_status = self.status
+
+
+class ProviderRateLimited(ProviderError):
+    """The provider's own rate limit or quota was reached (its 429)."""
+
+    code = "provider_rate_limited"
+    http_status = 429
+
+
+class ProviderTimeout(ProviderError):
+    """The provider was too slow: to connect, to answer, between two pieces, or in all."""
+
+    code = "provider_timeout"
+    http_status = 504
+
+
+class ProviderUnavailable(ProviderError):
+    """The provider could not be reached, or answered 5xx."""
+
+    code = "provider_unavailable"
+
+
+class BadProviderResponse(ProviderError):
+    """The provider's answer was truncated or malformed."""
+
+    code = "bad_provider_response"
+
+
+class PricingError(MaesterError):
+    """The price book could not be used."""
+
+    code = "pricing_error"
+
+
+class UnknownPrice(PricingError):
+    """No price is known; the cost is unknown, which is not zero."""
+
+    code = "unknown_price"
+
+
+class EvaluationError(MaesterError):
+    """An evaluator could not run; never a pass."""
+
+    code = "evaluation_error"
+
+
+class EvaluationFailed(MaesterError):
+    """A required check failed and the configuration says ``block``."""
+
+    code = "evaluation_failed"
+    http_status = 422
+
+
+class LedgerError(MaesterError):
+    """The journal or the ledger could not be written or read."""
+
+    code = "ledger_error"
+    http_status = 503
+    retryable = True
+
+
+class Unavailable(MaesterError):
+    """This process is starting, draining, or misses a part that the request needs."""
+
+    code = "unavailable"
+    http_status = 503
+    retryable = True
+
+
+class InternalError(MaesterError):
+    """A defect; wrapped once, in the chain's guard, with the stage and plugin it came from."""
+
+    code = "internal_error"
+
+
+REFUSALS = (RequestError, EvaluationFailed)
+"""Raised by any stage, these refuse the request; anything else from a stage is only a fault."""
+
+
+def all_codes() -> dict[str, type[MaesterError]]:
+    """Every stable code with the class that carries it."""
+    found: dict[str, type[MaesterError]] = {}
+    pending: list[type[MaesterError]] = [MaesterError]
+    while pending:
+        kind = pending.pop()
+        found[kind.code] = kind
+        pending.extend(kind.__subclasses__())
+    return found

@@ -1,0 +1,146 @@
+"""The configuration as frozen values. How they are read and checked is in `maester.config`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from .contracts import Price
+from .model import Check
+
+OnFailure = Literal["observe", "block"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """``[server]``: how the HTTP service listens and what it accepts."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    worker_class: str = "gevent"
+    threads: int = 8
+    """Threads of one worker, for ``worker_class = "gthread"``."""
+    connections: int = 2000
+    """Connections of one worker, for ``worker_class = "gevent"``."""
+    graceful_timeout_s: float = 30.0
+    max_body_bytes: int = 10_000_000
+    max_json_depth: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSettings:
+    """``[ledger]``: where the durable record is."""
+
+    url: str | None = None
+    """SQLAlchemy address; ``None`` for ``ledger.db`` in the data folder."""
+    flush_interval_s: float = 0.1
+    """Seconds between two batches written to the ledger."""
+    segment_bytes: int = 8_000_000
+    """Size at which a journal segment is closed and the next one opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """``[log]``: what goes to the log, and how much content is kept."""
+
+    level: str = "info"
+    spans: Literal["none", "stage", "all"] = "stage"
+    """Which ``span_end`` lines are written: none, those of stages, or every span."""
+    inferences: bool = True
+    """Whether ``inference_end`` lines are written."""
+    capture: Literal["full", "none"] = "full"
+    """Whether messages and answers are kept in the ledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSettings:
+    """``[providers.NAME]``: one place that answers requests."""
+
+    name: str
+    type: str
+    """``openai``, ``azure``, ``anthropic``, ``gemini``, ``ollama`` or ``echo``."""
+    base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    models: tuple[str, ...] = ()
+    """Models to list and to route to by bare name, beside those that the price book knows."""
+    price_as: str | None = None
+    """Provider family under which prices are looked up; the type's own unless given."""
+    connect_timeout_s: float = 5.0
+    first_byte_timeout_s: float = 120.0
+    """Seconds from having sent the request to the first byte of the answer."""
+    idle_timeout_s: float = 120.0
+    """Longest silence, in seconds, inside an answer."""
+    total_timeout_s: float = 600.0
+    max_connections: int = 256
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What only this type knows (``api_version`` for Azure; ``delay_s``, ``fail`` … for echo)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """``[models.ALIAS]``: a name that callers use, and what stands behind it."""
+
+    alias: str
+    provider: str
+    model: str
+    checks: tuple[Check, ...] = ()
+    on_failure: OnFailure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateSettings:
+    """``[evaluate]``: what is checked where neither the model nor the request says."""
+
+    checks: tuple[Check, ...] = ()
+    on_failure: OnFailure = "observe"
+
+
+@dataclass(frozen=True, slots=True)
+class PluginSettings:
+    """``[plugins]``: what may load."""
+
+    disabled: tuple[str, ...] = ()
+    """Entry-point names not to load."""
+    required: tuple[str, ...] = ()
+    """Entry-point names without which nothing starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole configuration, checked.
+
+    :ivar data_dir: where the embedded ledger and the journal are.
+    :ivar disabled_stages: names of stages that do not run.
+    :ivar prices: ``[[prices]]``, which win over every other source.
+    :ivar sections: validated sections that plugins declared, by name.
+    :ivar origins: dotted key → where its value came from (``default``, a file, a variable).
+    :ivar secrets: every secret value in the configuration, for redaction.
+    :ivar source: the file that was read, if any.
+    """
+
+    data_dir: Path = Path("maester-data")
+    server: ServerSettings = ServerSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    log: LogSettings = LogSettings()
+    disabled_stages: tuple[str, ...] = ()
+    providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
+    models: Mapping[str, ModelSettings] = field(default_factory=dict)
+    prices: tuple[Price, ...] = ()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    plugins: PluginSettings = PluginSettings()
+    sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    source: Path | None = None
+
+    @property
+    def ledger_url(self) -> str:
+        """The ledger's SQLAlchemy address, the embedded one where none is configured."""
+        return self.ledger.url or f"sqlite:///{self.data_dir / 'ledger.db'}"
+
+    @property
+    def journal_dir(self) -> Path:
+        return self.data_dir / "journal"
