@@ -1,0 +1,196 @@
+"""The chain: the only place where stages are run, guarded and timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+from .contracts import Slot
+from .errors import REFUSALS, Cancelled, InternalError, MaesterError
+from .model import Chunk, Fault, Inference, Receipt
+from .plugins import PlacedStage
+from .tracing import Span, current
+
+_AFTER_ERROR = (Slot.METER, Slot.LOG)
+"""What follows an error: what was spent before it is counted, and all of it is recorded."""
+
+
+class _Step:
+    __slots__ = ("after_error", "critical", "log", "name", "on_chunk", "run", "slot")
+
+    def __init__(self, placed: PlacedStage) -> None:
+        self.slot = placed.slot.name.lower()
+        self.name = placed.stage.name
+        self.run = placed.stage.run
+        self.critical = bool(getattr(placed.stage, "critical", False))
+        self.after_error = placed.slot in _AFTER_ERROR
+        self.log = placed.slot is Slot.LOG
+        self.on_chunk: Callable[[Inference, Chunk], None] | None = getattr(placed.stage, "on_chunk", None)
+
+
+class Chain:
+    """Stages in their order.
+
+    :param stages: the enabled stages, in any order.
+    """
+
+    def __init__(self, stages: Sequence[PlacedStage]) -> None:
+        ordered = sorted(stages, key=lambda placed: (placed.slot, placed.order, placed.stage.name))
+        steps = [(placed.slot, _Step(placed)) for placed in ordered]
+        self._from = {slot: tuple(step for at, step in steps if at >= slot) for slot in Slot}
+        self._opening = tuple(step for at, step in steps if at < Slot.METER)
+        self._closing = self._from[Slot.METER]
+        self._watchers = tuple(step for _, step in steps if step.on_chunk is not None)
+        self.names = tuple(step.name for _, step in steps)
+
+    def run(self, inference: Inference, start: Slot = Slot.TRACE) -> Inference:
+        """Pass an inference through every stage from `start` on.
+
+        Never raises what a stage raised: see ``inference.error`` and ``inference.faults``. What
+        stops the process (an interrupt, a job's timeout outside `Exception`) is recorded as a
+        cancellation and raised on.
+        """
+        steps = self._from[start]
+        try:
+            self._walk(inference, steps)
+        except BaseException:
+            inference.error = Cancelled("The request was stopped before it was complete.")
+            with suppress(Exception):
+                self._walk(inference, self._closing)
+            raise
+        return inference
+
+    def stream(self, inference: Inference) -> InferenceStream:
+        """Open a streamed inference: everything up to the first piece has happened on return."""
+        self._walk(inference, self._opening)
+        return InferenceStream(self, inference)
+
+    def finish(self, inference: Inference) -> None:
+        """Run what follows the last piece of a stream."""
+        self._walk(inference, self._closing)
+
+    def watch(self, inference: Inference, chunk: Chunk) -> None:
+        """Show a piece to the stages that look at pieces."""
+        for step in self._watchers:
+            try:
+                step.on_chunk(inference, chunk)  # type: ignore[misc]
+            except Exception as exc:
+                self._caught(inference, step, exc)
+                if inference.error is not None:
+                    raise inference.error from exc
+
+    def _walk(self, inference: Inference, steps: Sequence[_Step]) -> None:
+        clock = time.perf_counter
+        for step in steps:
+            if inference.error is not None and not step.after_error:
+                continue
+            if step.log and inference.duration_s is None:
+                _conclude(inference)
+            root = inference.root
+            opened = Span(step.name, root.span_id if root is not None else None, "stage")
+            inference.spans.append(opened)
+            token = current.set((inference, opened))
+            outcome: Any = "ok"
+            started = clock()
+            try:
+                step.run(inference)
+            except Exception as exc:  # noqa: BLE001 - the one guard around stages
+                outcome = self._caught(inference, step, exc)
+                opened.status = "error"
+            finally:
+                opened.duration_s = clock() - started
+                current.reset(token)
+            inference.receipts.append(Receipt(step.name, step.slot, opened.duration_s, outcome))
+
+    def _caught(self, inference: Inference, step: _Step, exc: Exception) -> str:
+        """Turn what a stage raised into the inference's error, or into a fault beside it."""
+        if isinstance(exc, REFUSALS) and inference.error is None:
+            inference.error = exc
+            return "refused"
+        if step.critical and inference.error is None:
+            inference.error = exc if isinstance(exc, MaesterError) else wrap(exc, step.name)
+            return "error"
+        known = exc if isinstance(exc, MaesterError) else wrap(exc, step.name)
+        fault = Fault(f"stage {step.name}", known.code, known.message)
+        if fault not in inference.faults:  # one that looks at pieces may fail at every one of them
+            inference.faults.append(fault)
+        return "fault"
+
+
+class InferenceStream(Iterator[Chunk]):
+    """A streamed answer: iterate it, and `close` it if you stop early.
+
+    A class and not a generator, because a generator that was never started runs no ``finally``: a
+    caller that hangs up before the first piece must be recorded too. After the last piece (or
+    `close`) the inference is complete; a failure in the middle ends the iteration and is in
+    ``inference.error``.
+    """
+
+    def __init__(self, chain: Chain, inference: Inference) -> None:
+        self._chain = chain
+        self.inference = inference
+        self._open = True
+        if inference.error is not None or inference.chunks is None:
+            self._finish()
+
+    def __iter__(self) -> InferenceStream:
+        return self
+
+    def __next__(self) -> Chunk:
+        inference = self.inference
+        if not self._open or inference.chunks is None:
+            raise StopIteration
+        token = current.set((inference, inference.spans[-1]))
+        try:
+            chunk = next(inference.chunks)
+            self._chain.watch(inference, chunk)
+            return chunk
+        except StopIteration:
+            failure: MaesterError | None = None
+        except MaesterError as exc:
+            failure = exc
+        except Exception as exc:  # noqa: BLE001 - a provider's plugin may raise anything
+            failure = wrap(exc, "gateway")
+        finally:
+            current.reset(token)
+        inference.error = inference.error or failure
+        self._finish()
+        raise StopIteration
+
+    def close(self) -> None:
+        """Stop reading: the provider is cancelled and the inference recorded as cancelled."""
+        if self._open:
+            self.inference.error = Cancelled("The caller went away before the answer was complete.")
+            self._finish()
+
+    def _finish(self) -> None:
+        self._open = False
+        chunks = self.inference.chunks
+        if chunks is not None:
+            close = getattr(chunks, "close", None)
+            if close is not None:
+                close()
+        self._chain.finish(self.inference)
+
+    def __del__(self) -> None:
+        if self._open:
+            self.close()
+
+
+def _conclude(inference: Inference) -> None:
+    """Close the books before they are written: the duration, and the root span with it."""
+    inference.duration_s = time.perf_counter() - inference.started
+    if inference.root is not None:
+        inference.root.duration_s = inference.duration_s
+        if inference.error is not None:
+            inference.root.status = "error"
+            inference.root.attributes["error.type"] = inference.error.code
+
+
+def wrap(exc: Exception, where: str) -> InternalError:
+    """An exception that nobody planned, as an error that says where it came from."""
+    wrapped = InternalError(f"{where} raised {type(exc).__name__}: {exc}")
+    wrapped.__cause__ = exc
+    return wrapped

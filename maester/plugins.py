@@ -1,0 +1,335 @@
+"""Finding plugins, isolating them, and freezing what they registered.
+
+Pluggy declares and checks the hooks; the implementations are called here, one by one, each with a
+guard of its own and only its own settings, so that every failure names its plugin and stops no
+other. After `PluginLoader.register` there is only a `Registry` of mappings and tuples.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from types import MappingProxyType
+from typing import Any, Literal
+
+import pluggy
+
+from . import hookspecs
+from .contracts import Evaluator, PricingSource, Provider, Sink, Slot, Stage
+from .errors import PluginConflictError, PluginError, PluginLoadError
+from .settings import Settings
+
+ENTRY_POINT_GROUP = "maester"
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedStage:
+    """A stage and where it stands in the chain."""
+
+    slot: Slot
+    order: int
+    stage: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class PluginReport:
+    """What became of one plugin.
+
+    :param provides: kind → names that it registered.
+    :param error: why it failed, with the exception's class.
+    """
+
+    name: str
+    distribution: str | None
+    version: str | None
+    status: Literal["loaded", "disabled", "failed"]
+    builtin: bool = False
+    provides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    error: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "distribution": self.distribution,
+            "version": self.version,
+            "status": self.status,
+            "builtin": self.builtin,
+            "provides": {kind: list(names) for kind, names in self.provides.items()},
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """Everything that plugins brought, frozen: a request makes no call into pluggy."""
+
+    providers: Mapping[str, Provider]
+    pricing: tuple[tuple[int, PricingSource], ...]
+    evaluators: Mapping[str, Evaluator]
+    stages: tuple[PlacedStage, ...]
+    sinks: tuple[Sink, ...]
+    plugins: tuple[PluginReport, ...]
+
+
+@dataclass(slots=True)
+class _Candidate:
+    name: str
+    distribution: str | None
+    version: str | None
+    builtin: bool
+    target: Callable[[], Any]
+    plugin: Any = None
+    error: Exception | None = None
+    disabled: bool = False
+    section: str | None = None
+    registered: dict[str, list[tuple[str, Any]]] = field(default_factory=dict)
+
+
+class _HookError(Exception):
+    """Carries a plugin's failure from where it happened to where it is decided upon."""
+
+
+class PluginLoader:
+    """Loads plugins in two steps, because the configuration is checked with what they declare.
+
+    :param builtins: dotted names of Maester's own plugin modules; these must load.
+    """
+
+    def __init__(self, builtins: Iterable[str] = ()) -> None:
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self._candidates = [_builtin(name) for name in builtins]
+
+    def discover(self, disabled: Iterable[str] = ()) -> None:
+        """Import every plugin that is installed, but for those disabled.
+
+        :raises PluginLoadError: when one of Maester's own does not load.
+        """
+        skip = frozenset(disabled)
+        for entry in sorted(metadata.entry_points(group=ENTRY_POINT_GROUP), key=lambda e: e.name):
+            self._candidates.append(_installed(entry, entry.name in skip))
+        seen: set[str] = set()
+        for candidate in self._candidates:
+            if candidate.disabled:
+                continue
+            try:
+                if candidate.name in seen:
+                    raise PluginConflictError(f"another plugin is already called {candidate.name!r}")
+                candidate.plugin = candidate.target()
+                self._manager.register(candidate.plugin, candidate.name)
+                self._manager.check_pending()
+            except Exception as exc:  # noqa: BLE001 - importing foreign code may raise anything
+                self._fail(candidate, exc)
+            seen.add(candidate.name)
+
+    def sections(self) -> dict[str, Any]:
+        """Settings sections that plugins declared, with the marshmallow Schema class of each.
+
+        A plugin that failed keeps a claim on the section of its own name, with ``None`` for the
+        schema, so that the configuration can name it and the failure can be told.
+        """
+        found: dict[str, Any] = {c.name: None for c in self._candidates if c.error is not None}
+        for candidate in self._active():
+            mine: dict[str, Any] = {}
+            try:
+                self._call(candidate, "maester_add_settings", {"register": mine.__setitem__})
+                taken = next((name for name in mine if name in found), None)
+                if taken is not None:
+                    raise PluginConflictError(f"the settings section [{taken}] is already taken")
+            except _HookError as exc:
+                self._fail(candidate, exc.args[0])
+                continue
+            except PluginConflictError as exc:
+                self._fail(candidate, exc)
+                continue
+            candidate.section = next(iter(mine), None)
+            found.update(mine)
+        return found
+
+    def register(self, settings: Settings) -> Registry:
+        """Let every plugin register what it brings, and freeze it.
+
+        :raises PluginLoadError: when a plugin that the configuration names has failed.
+        """
+        taken: dict[str, set[str]] = {kind: set() for kind in _KINDS}
+        for candidate in self._active():
+            try:
+                self._register_one(candidate, settings, taken)
+            except _HookError as exc:
+                candidate.registered.clear()
+                self._fail(candidate, exc.args[0])
+        self._insist(settings)
+        return self._freeze()
+
+    def commands(self) -> list[Any]:
+        """The click commands that plugins bring."""
+        found: list[Any] = []
+        for candidate in self._active():
+            try:
+                self._call(candidate, "maester_register_commands", {"register": found.append})
+            except _HookError as exc:
+                self._fail(candidate, exc.args[0])
+        return found
+
+    def _register_one(self, candidate: _Candidate, settings: Settings, taken: dict[str, set[str]]) -> None:
+        section = _section_of(candidate, settings)
+        for kind, (hook, check) in _KINDS.items():
+            mine: list[tuple[str, Any]] = []
+
+            def register(
+                thing: Any, *, _mine: list[tuple[str, Any]] = mine, _check: Any = check, **place: Any
+            ) -> None:
+                _mine.append(_check(thing, **place))
+
+            self._call(candidate, hook, {"register": register, "settings": section})
+            for name, _ in mine:
+                if name in taken[kind]:
+                    raise _HookError(PluginConflictError(f"a {kind} called {name!r} is already registered"))
+            taken[kind].update(name for name, _ in mine)
+            if mine:
+                candidate.registered[kind] = mine
+
+    def _call(self, candidate: _Candidate, hook: str, arguments: Mapping[str, Any]) -> None:
+        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+            if implementation.plugin is not candidate.plugin:
+                continue
+            try:
+                implementation.function(*(arguments[name] for name in implementation.argnames))
+            except Exception as exc:
+                raise _HookError(exc) from exc
+
+    def _active(self) -> list[_Candidate]:
+        return [c for c in self._candidates if not c.disabled and c.error is None]
+
+    def _fail(self, candidate: _Candidate, exc: Exception) -> None:
+        if candidate.builtin:
+            if isinstance(exc, PluginError) or not hasattr(exc, "code"):
+                raise PluginLoadError(f"Built-in plugin {candidate.name} failed: {_describe(exc)}") from exc
+            raise exc
+        candidate.error = exc
+        if candidate.plugin is not None and self._manager.is_registered(candidate.plugin):
+            self._manager.unregister(candidate.plugin)
+
+    def _insist(self, settings: Settings) -> None:
+        """Stop where the configuration counts on a plugin that is not there."""
+        by_name = {c.name: c for c in self._candidates if not c.builtin}
+        for name in settings.plugins.required:
+            if name not in by_name:
+                raise PluginLoadError(
+                    f"Plugin {name!r} is required by [plugins] but not installed; install the distribution"
+                    " that brings it, or take it off the list."
+                )
+        named = {*settings.plugins.required, *settings.sections}
+        for candidate in by_name.values():
+            if candidate.error is not None and (candidate.name in named or candidate.section in named):
+                raise PluginLoadError(
+                    f"Plugin {candidate.name!r}, which the configuration names, failed: "
+                    f"{_describe(candidate.error)}"
+                ) from candidate.error
+
+    def _freeze(self) -> Registry:
+        def all_of(kind: str) -> list[tuple[str, Any]]:
+            return [pair for c in self._active() for pair in c.registered.get(kind, ())]
+
+        return Registry(
+            providers=MappingProxyType(dict(all_of("provider"))),
+            pricing=tuple(
+                sorted((thing for _, thing in all_of("price source")), key=lambda placed: placed[0])
+            ),
+            evaluators=MappingProxyType(dict(all_of("evaluator"))),
+            stages=tuple(thing for _, thing in all_of("stage")),
+            sinks=tuple(thing for _, thing in all_of("sink")),
+            plugins=tuple(map(_report, self._candidates)),
+        )
+
+
+def _named(thing: Any, kind: str, method: str) -> str:
+    name = getattr(thing, "name", None)
+    if not isinstance(name, str) or not name:
+        raise PluginError(f"A {kind} needs a non-empty `name`; {thing!r} has none.")
+    if not callable(getattr(thing, method, None)):
+        raise PluginError(f"The {kind} {name!r} needs a method `{method}`.")
+    return name
+
+
+def _provider(thing: Any) -> tuple[str, Any]:
+    return _named(thing, "provider", "generate"), thing
+
+
+def _price_source(thing: Any, order: int = 100) -> tuple[str, Any]:
+    return _named(thing, "price source", "prices"), (order, thing)
+
+
+def _evaluator(thing: Any) -> tuple[str, Any]:
+    return _named(thing, "evaluator", "evaluate"), thing
+
+
+def _stage(thing: Any, slot: Slot, order: int = 100) -> tuple[str, Any]:
+    return _named(thing, "stage", "run"), PlacedStage(Slot(slot), order, thing)
+
+
+def _sink(thing: Any) -> tuple[str, Any]:
+    return _named(thing, "sink", "settle"), thing
+
+
+_KINDS: Mapping[str, tuple[str, Callable[..., tuple[str, Any]]]] = {
+    "provider": ("maester_register_providers", _provider),
+    "price source": ("maester_register_pricing", _price_source),
+    "evaluator": ("maester_register_evaluators", _evaluator),
+    "stage": ("maester_register_stages", _stage),
+    "sink": ("maester_register_sinks", _sink),
+}
+
+
+def _builtin(name: str) -> _Candidate:
+    return _Candidate(name, "maester", _version("maester"), True, lambda: importlib.import_module(name))
+
+
+def _installed(entry: metadata.EntryPoint, disabled: bool) -> _Candidate:
+    distribution = entry.dist
+    return _Candidate(
+        entry.name,
+        distribution.name if distribution else None,
+        distribution.version if distribution else None,
+        False,
+        entry.load,
+        disabled=disabled,
+    )
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _section_of(candidate: _Candidate, settings: Settings) -> Any:
+    """A built-in plugin names its part of the settings; any other gets the section it declared."""
+    if candidate.builtin:
+        part = getattr(candidate.plugin, "SETTINGS", None)
+        return getattr(settings, part) if part else {}
+    return settings.sections.get(candidate.section or "", {})
+
+
+def _report(candidate: _Candidate) -> PluginReport:
+    status: Literal["loaded", "disabled", "failed"] = "loaded"
+    if candidate.disabled:
+        status = "disabled"
+    elif candidate.error is not None:
+        status = "failed"
+    return PluginReport(
+        candidate.name,
+        candidate.distribution,
+        candidate.version,
+        status,
+        candidate.builtin,
+        {kind: tuple(name for name, _ in things) for kind, things in candidate.registered.items()},
+        _describe(candidate.error) if candidate.error else None,
+    )
+
+
+def _describe(exc: Exception) -> str:
+    return f"{type(exc).__name__}: {exc}"
