@@ -92,6 +92,8 @@ class Request:
     :param native: the body as it came in when its dialect is not OpenAI's (``dialect`` names it), so
         that a provider of the same dialect can send it on unconverted.
     :param dialect: ``openai`` or ``anthropic``: the wire format the caller speaks.
+    :param inexpressible: fields of ``native`` that OpenAI's dialect has no word for; only a provider
+        of the caller's own dialect can take the request when there are any.
     :param timeout_s: the caller's own deadline for the whole request.
     """
 
@@ -108,6 +110,7 @@ class Request:
     session: str | None = None
     native: Mapping[str, Any] | None = None
     dialect: Literal["openai", "anthropic"] = "openai"
+    inexpressible: tuple[str, ...] = ()
     timeout_s: float | None = None
 
 
