@@ -1,7 +1,7 @@
 """Checked reading of JSON whose shape is somebody else's promise.
 
 Everything here takes a value and the path under which it stands in its document, and either returns
-the value with its type settled or raises `Misshapen`. Whoever reads turns that into the error of
+the value with its type settled or raises `ShapeError`. Whoever reads turns that into the error of
 their side: `InvalidRequest` for a caller's body, `BadProviderResponse` for a provider's answer.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, cast
 import orjson
 
 
-class Misshapen(ValueError):
+class ShapeError(ValueError):
     """A value is not of the type that its document's format promises.
 
     :param path: where the value stands, as in ``content[0].text``.
@@ -44,49 +44,49 @@ def kind_of(value: Any) -> str:
 
 
 def object_at(value: Any, path: str) -> Mapping[str, Any]:
-    """:raises Misshapen: if it is not an object."""
+    """:raises ShapeError: if it is not an object."""
     if isinstance(value, Mapping):
         return cast("Mapping[str, Any]", value)
-    raise Misshapen(path, "an object", kind_of(value))
+    raise ShapeError(path, "an object", kind_of(value))
 
 
 def list_at(value: Any, path: str) -> Sequence[Any]:
-    """:raises Misshapen: if it is not an array."""
+    """:raises ShapeError: if it is not an array."""
     if isinstance(value, list | tuple):
         return value
-    raise Misshapen(path, "an array", kind_of(value))
+    raise ShapeError(path, "an array", kind_of(value))
 
 
 def text_at(value: Any, path: str) -> str:
-    """:raises Misshapen: if it is not a string."""
+    """:raises ShapeError: if it is not a string."""
     if isinstance(value, str):
         return value
-    raise Misshapen(path, "a string", kind_of(value))
+    raise ShapeError(path, "a string", kind_of(value))
 
 
 def name_at(value: Any, path: str) -> str:
-    """:raises Misshapen: if it is not a string with something in it."""
+    """:raises ShapeError: if it is not a string with something in it."""
     if isinstance(value, str) and value:
         return value
-    raise Misshapen(path, "a non-empty string", "an empty one" if value == "" else kind_of(value))
+    raise ShapeError(path, "a non-empty string", "an empty one" if value == "" else kind_of(value))
 
 
 def count_at(value: Any, path: str) -> int:
     """A count of tokens or requests; absent and ``null`` are 0.
 
-    :raises Misshapen: if it is anything but a whole number from 0 up.
+    :raises ShapeError: if it is anything but a whole number from 0 up.
     """
     if value is None:
         return 0
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    raise Misshapen(path, "a whole number from 0 up", kind_of(value))
+    raise ShapeError(path, "a whole number from 0 up", kind_of(value))
 
 
 def json_object_at(value: Any, path: str) -> Mapping[str, Any]:
     """An object written as a JSON string, as the arguments of a tool call are; empty means ``{}``.
 
-    :raises Misshapen: if it is not a string, not JSON, or JSON of something else.
+    :raises ShapeError: if it is not a string, not JSON, or JSON of something else.
     """
     text = text_at(value, path)
     if not text.strip():
@@ -94,7 +94,7 @@ def json_object_at(value: Any, path: str) -> Mapping[str, Any]:
     try:
         parsed = orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise Misshapen(path, "a JSON object written as a string", "text that is not JSON") from None
+        raise ShapeError(path, "a JSON object written as a string", "text that is not JSON") from None
     if isinstance(parsed, dict):
         return parsed
-    raise Misshapen(path, "a JSON object written as a string", f"JSON of {kind_of(parsed)}")
+    raise ShapeError(path, "a JSON object written as a string", f"JSON of {kind_of(parsed)}")
