@@ -1,0 +1,179 @@
+"""One call to one provider, under way: what it is given, and the record of how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+from . import tracecontext
+from .assembly import Assembler
+from .errors import BadProviderResponse, InternalError, MaesterError
+from .model import Attempt, Call, Chunk, Inference, Response
+from .router import Route
+from .tracing import Span, current
+
+_RECEIVED_LIMIT = 2000
+"""Characters kept of an answer that failed."""
+
+
+class RunningAttempt:
+    """An attempt between its start and its entry in ``inference.attempts``.
+
+    Exactly one of `succeeded`, `failed` and `cancelled` ends it.
+    """
+
+    def __init__(self, inference: Inference, route: Route) -> None:
+        self.inference = inference
+        self.route = route
+        self._started_at = time.time()
+        self._started = time.perf_counter()
+        self._first_chunk_s: float | None = None
+        above = current.get()
+        self.span = Span(
+            f"{inference.request.operation} {route.model}",
+            above[1].span_id if above is not None else None,
+            "attempt",
+            {"provider": route.name, "model": route.model},
+        )
+        inference.spans.append(self.span)
+
+    def ask(self, produce: Callable[[Call], Any]) -> Any:
+        """Call the provider with the request, and with the trace as seen from this attempt."""
+        inference = self.inference
+        headers: Mapping[str, str] = {}
+        if inference.trace is not None:
+            headers = tracecontext.inject(inference.trace, self.span.span_id)
+        deadline = None
+        timeout = inference.request.timeout_s
+        if timeout is not None:
+            deadline = time.monotonic() + timeout - (time.perf_counter() - inference.started)
+        token = current.set((inference, self.span))
+        try:
+            return produce(Call(self.route.model, inference.request, headers, deadline))
+        finally:
+            current.reset(token)
+
+    def arrived(self) -> None:
+        """A piece of a stream is here; the moment of the first one is kept."""
+        if self._first_chunk_s is None:
+            self._first_chunk_s = time.perf_counter() - self._started
+
+    def succeeded(self, response: Response) -> None:
+        """Record the answer."""
+        self._end("ok", response)
+
+    def failed(
+        self, exc: Exception, partial: Response | None = None, received: str | None = None
+    ) -> MaesterError:
+        """Record a failure with what had been received, and return it as an error to raise."""
+        error = exc
+        if not isinstance(error, MaesterError):
+            error = InternalError(f"provider {self.route.name} raised {type(exc).__name__}: {exc}")
+        self._end("error", partial, error, received or getattr(error, "received", None))
+        return error
+
+    def cancelled(self, partial: Response | None, received: str) -> None:
+        """Record that the caller went away, with what had been received by then."""
+        self._end("cancelled", partial, None, received)
+
+    def _end(
+        self,
+        status: Literal["ok", "error", "cancelled"],
+        response: Response | None,
+        error: MaesterError | None = None,
+        received: str | None = None,
+    ) -> None:
+        inference, route, span = self.inference, self.route, self.span
+        span.duration_s = time.perf_counter() - self._started
+        if status != "ok":
+            span.status = "error"
+            span.attributes["error.type"] = error.code if error else status
+        inference.response = response
+        attempt = Attempt(
+            number=len(inference.attempts) + 1,
+            provider=route.name,
+            provider_type=route.family,
+            model=route.model,
+            started_at=self._started_at,
+            duration_s=span.duration_s,
+            status=status,
+            response_model=response.model if response else None,
+            response_id=response.id if response else None,
+            finish_reason=response.finish_reason if response else None,
+            usage=response.usage if response else None,
+            service_tier=response.service_tier if response else None,
+            first_chunk_s=self._first_chunk_s,
+            error=error.as_dict() if error else None,
+            received=received[:_RECEIVED_LIMIT] if received else None,
+        )
+        inference.attempts = (*inference.attempts, attempt)
+
+
+class AttemptStream(Iterator[Chunk]):
+    """The pieces of one streamed attempt, passed on as they arrive.
+
+    However it ends (last piece, failure, `close`), the attempt is recorded once, with everything
+    that had arrived by then. On return the provider has been called and its first piece is here, so
+    that a failure before it has a status of its own instead of ending a stream that had begun.
+
+    :param open_source: calls the provider and returns its pieces.
+    :raises MaesterError: what the provider raised before its first piece, or that none came.
+    """
+
+    def __init__(self, attempt: RunningAttempt, open_source: Callable[[Call], Iterable[Chunk]]) -> None:
+        self._attempt = attempt
+        self._assembler = Assembler()
+        self._open = True
+        self._source: Iterator[Chunk] = iter(())
+        try:
+            self._source = iter(attempt.ask(open_source))
+        except Exception as exc:
+            raise self._failed(exc) from exc
+        self._first = self._advance()
+
+    def __next__(self) -> Chunk:
+        chunk, self._first = self._first or self._advance(), None
+        if chunk is None:
+            raise StopIteration
+        return chunk
+
+    def close(self) -> None:
+        """Stop: the provider's connection is closed and the attempt recorded as cancelled."""
+        if self._open:
+            self._end()
+            self._attempt.cancelled(self._assembled(None), self._assembler.received)
+
+    def _advance(self) -> Chunk | None:
+        """The next piece; after the last one the attempt is recorded as answered."""
+        if not self._open:
+            return None
+        try:
+            chunk = next(self._source, None)
+            if chunk is not None:
+                self._assembler.add(chunk)
+            elif self._assembler.empty:
+                raise BadProviderResponse(f"{self._attempt.route.name} ended its stream without a piece.")
+        except Exception as exc:
+            raise self._failed(exc) from exc
+        if chunk is None:
+            self._end()
+            self._attempt.succeeded(self._assembled("stop"))
+        else:
+            self._attempt.arrived()
+        return chunk
+
+    def _assembled(self, default_finish: str | None) -> Response:
+        return self._assembler.response(self._attempt.route.model, default_finish=default_finish)
+
+    def _failed(self, exc: Exception) -> MaesterError:
+        self._end()
+        assembler = self._assembler
+        partial = None if assembler.empty else self._assembled(None)
+        return self._attempt.failed(exc, partial, assembler.received)
+
+    def _end(self) -> None:
+        self._open = False
+        close = getattr(self._source, "close", None)
+        if close is not None:
+            close()

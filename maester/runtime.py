@@ -1,0 +1,167 @@
+"""The runtime: the one way in for HTTP, jobs, the command line and embedders."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from . import config as configuration
+from .chain import Chain, InferenceStream
+from .contracts import PricingSource
+from .database import Database
+from .ledger.keys import KeyStore
+from .ledger.queries import Ledger
+from .model import NOTHING, Caller, Inference, Request
+from .plugins import PluginLoader, Registry
+from .pricing import PriceBook, price_family
+from .router import Router
+from .settings import Settings
+
+BUILTINS = (
+    "maester.providers",
+    "maester.pricing",
+    "maester.evaluators",
+    "maester.stages",
+    "maester.ledger",
+    "maester.logs",
+)
+
+
+class Runtime:
+    """Plugins, configuration, price book, ledger and chain of one process, put together once.
+
+    Safe to share between threads and greenlets, and to build before forking: what must belong to
+    one process (the journal, connections, threads) is opened by the first request of each.
+    """
+
+    def __init__(self, settings: Settings, registry: Registry) -> None:
+        """Put the parts together; `build` is the usual way.
+
+        :raises ConfigError: when the configuration names something that no plugin brings.
+        """
+        self.settings = settings
+        self.registry = registry
+        self.database = Database(settings.ledger_url)
+        self.database.prepare()
+        self.ledger = Ledger(self.database)
+        self.keys = KeyStore(self.database)
+        self.price_book = PriceBook(self.database)
+        self.price_book.fill_if_empty(self.price_sources)
+        families = {
+            name: price_family(settings.providers[name]) if name in settings.providers else name
+            for name in registry.providers
+        }
+        self.router = Router(settings, registry.providers, families, self.price_book)
+        enabled = [p for p in registry.stages if p.stage.name not in settings.disabled_stages]
+        self.chain = Chain(enabled)
+        self._closed = threading.Event()
+        for part in (*registry.sinks, *(placed.stage for placed in enabled)):
+            bind = getattr(part, "bind", None)
+            if bind is not None:
+                bind(self)
+
+    @classmethod
+    def build(
+        cls,
+        config: str | Path | None = None,
+        *,
+        settings: Settings | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Runtime:
+        """Load plugins and configuration and put everything together.
+
+        :param config: path of a ``maester.toml``; else ``MAESTER_CONFIG``, else one in the working
+            folder, else defaults and the environment.
+        :param settings: a configuration made in code, instead of all that.
+        :param environ: the environment, for tests; the process's own unless given.
+        :raises ConfigError: with every problem found in the configuration.
+        :raises PluginLoadError: when a plugin that the configuration names does not load.
+        :raises LedgerError: when the ledger cannot be opened.
+        """
+        loader = PluginLoader(BUILTINS)
+        if settings is None:
+            loader.discover(configuration.disabled_plugins(config, environ))
+            settings = configuration.load(config, environ, loader.sections())
+        else:
+            loader.discover(settings.plugins.disabled)
+            loader.sections()
+        return cls(settings, loader.register(settings))
+
+    @property
+    def price_sources(self) -> tuple[tuple[int, PricingSource], ...]:
+        """What fills the price book, in order of precedence."""
+        return self.registry.pricing
+
+    def execute(
+        self,
+        request: Request,
+        *,
+        entry_point: str = "python",
+        alias: str | None = None,
+        caller: Caller | None = None,
+        headers: Mapping[str, str] = NOTHING,
+        job_id: str | None = None,
+    ) -> Inference:
+        """Pass one request through the chain.
+
+        Never raises because the request failed: see ``error`` of what is returned, or call its
+        ``raise_for_error()``.
+
+        :param entry_point: ``http``, ``job``, ``cli`` or ``python``.
+        :param alias: the caller's own id of the request, by which it can be found again.
+        :param caller: whose key it came with.
+        :param headers: the caller's ``traceparent`` and ``tracestate``, lowercase, if it sent any.
+        :param job_id: the job it belongs to.
+        """
+        inference = Inference(
+            request, entry_point=entry_point, alias=alias, caller=caller, headers=headers, job_id=job_id
+        )
+        return self.chain.run(inference)
+
+    def stream(
+        self,
+        request: Request,
+        *,
+        entry_point: str = "python",
+        alias: str | None = None,
+        caller: Caller | None = None,
+        headers: Mapping[str, str] = NOTHING,
+        job_id: str | None = None,
+    ) -> InferenceStream:
+        """Pass one request through the chain and read its answer in pieces.
+
+        On return the first piece is here, or ``inference.error`` says why there is none. Iterate to
+        the end or call ``close()``; after either the inference is complete and recorded.
+        Parameters are those of `execute`.
+        """
+        inference = Inference(
+            request, entry_point=entry_point, alias=alias, caller=caller, headers=headers, job_id=job_id
+        )
+        return self.chain.stream(inference)
+
+    def flush(self, timeout_s: float = 10.0) -> bool:
+        """Wait until everything settled so far is in the ledger; whether it came to that in time."""
+        return all(sink.flush(timeout_s) for sink in self.registry.sinks if hasattr(sink, "flush"))
+
+    def close(self) -> None:
+        """Flush and release everything. The runtime is not to be used afterwards."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        for part in (*self.registry.sinks, *self.registry.providers.values(), self.database):
+            close = getattr(part, "close", None)
+            if close is not None:
+                close()
+
+    def __enter__(self) -> Runtime:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

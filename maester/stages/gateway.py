@@ -1,0 +1,93 @@
+"""gateway: finds the provider, calls it, and records every call as an attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from maester import dialects
+from maester.assembly import completion_of
+from maester.attempts import AttemptStream, RunningAttempt
+from maester.contracts import Provider
+from maester.errors import BadProviderResponse, InvalidRequest
+from maester.model import Call, Chunk, Inference, Response
+from maester.router import Route, Router
+
+if TYPE_CHECKING:
+    from maester.runtime import Runtime
+
+
+class GatewayStage:
+    """Routes an inference to its provider and calls it, in one piece or as a stream.
+
+    Critical: without an answer there is nothing to go on with.
+    """
+
+    name = "gateway"
+    critical = True
+
+    _router: Router
+
+    def bind(self, runtime: Runtime) -> None:
+        """Take the router."""
+        self._router = runtime.router
+
+    def run(self, inference: Inference) -> None:
+        """Write ``route``, ``attempts`` and ``response``, or for a stream ``chunks``.
+
+        :raises MaesterError: what routing or the provider raised.
+        """
+        request = inference.request
+        route = inference.route = self._router.resolve(request.model, inference.caller)
+        dialects.check(getattr(route.provider, "dialect", "openai"), request)
+        if request.stream and request.operation == "chat":
+            inference.chunks = AttemptStream(
+                RunningAttempt(inference, route), _streaming(route.provider, route)
+            )
+            return
+        produce = route.provider.generate if request.operation == "chat" else _embedding(route)
+        attempt = RunningAttempt(inference, route)
+        try:
+            response = _complete(attempt.ask(produce), route)
+        except Exception as exc:
+            raise attempt.failed(exc) from exc
+        attempt.succeeded(response)
+
+
+def _embedding(route: Route) -> Callable[[Call], Any]:
+    embed = getattr(route.provider, "embed", None)
+    if embed is None:
+        raise InvalidRequest(f"Provider {route.name} makes no embeddings.", param="model")
+    return embed  # type: ignore[no-any-return]
+
+
+def _streaming(provider: Provider, route: Route) -> Callable[[Call], Iterable[Chunk]]:
+    """The provider's own stream, or its whole answer as a stream of one piece."""
+    stream = getattr(provider, "stream", None)
+    if stream is not None:
+        return stream  # type: ignore[no-any-return]
+
+    def one_piece(call: Call) -> Iterator[Chunk]:
+        response = _complete(provider.generate(call), route)
+        choices = [{**choice, "delta": choice["message"]} for choice in response.body.get("choices", ())]
+        for choice in choices:
+            del choice["message"]
+        body = {**response.body, "object": "chat.completion.chunk", "choices": choices}
+        body.pop("usage", None)
+        yield Chunk(body, usage=response.usage)
+
+    return one_piece
+
+
+def _complete(response: Any, route: Route) -> Response:
+    """Check what a provider returned and fill in what a simple one leaves out."""
+    if not isinstance(response, Response):
+        raise BadProviderResponse(
+            f"Provider {route.name} returned {type(response).__name__} instead of a Response.",
+            provider=route.name,
+        )
+    if response.body and response.model:
+        return response
+    body = response.body or completion_of(response, route.model)
+    return replace(response, body=body, model=response.model or route.model)

@@ -1,0 +1,67 @@
+"""log: the first thing that happens to an inference (it is admitted) and the last (it is settled)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from maester.errors import LedgerError, MaesterError
+from maester.model import Fault, Inference
+from maester.record import record_of
+
+if TYPE_CHECKING:
+    from maester.runtime import Runtime
+
+
+class AdmitStage:
+    """Tells the sinks of an inference before any provider is called.
+
+    Critical: what could not be admitted could be lost, so it is refused.
+    """
+
+    name = "admit"
+    critical = True
+
+    def __init__(self) -> None:
+        self._admits: tuple[Callable[[Inference], None], ...] = ()
+
+    def bind(self, runtime: Runtime) -> None:
+        """Look up, once, which sinks want to be told."""
+        self._admits = tuple(sink.admit for sink in runtime.registry.sinks if hasattr(sink, "admit"))
+
+    def run(self, inference: Inference) -> None:
+        """Admit.
+
+        :raises LedgerError: when a sink could not take it.
+        """
+        for admit in self._admits:
+            try:
+                admit(inference)
+            except OSError as exc:
+                raise LedgerError(f"The request could not be recorded and was not started: {exc}") from exc
+
+
+class LogStage:
+    """Hands the finished record to every sink; one that fails does not keep it from the others."""
+
+    name = "log"
+
+    def __init__(self) -> None:
+        self._settles: tuple[tuple[str, Callable[[dict[str, Any]], None]], ...] = ()
+        self._capture = True
+
+    def bind(self, runtime: Runtime) -> None:
+        """Look up the sinks, the ledger first: what is durable comes before what is told."""
+        sinks = sorted(runtime.registry.sinks, key=lambda sink: sink.name != "ledger")
+        self._settles = tuple((sink.name, sink.settle) for sink in sinks)
+        self._capture = runtime.settings.log.capture == "full"
+
+    def run(self, inference: Inference) -> None:
+        """Settle; a sink's failure becomes a fault."""
+        record = record_of(inference, capture=self._capture)
+        for name, settle in self._settles:
+            try:
+                settle(record)
+            except Exception as exc:  # noqa: BLE001 - a foreign sink may raise anything
+                code = exc.code if isinstance(exc, MaesterError) else "sink_error"
+                inference.faults.append(Fault(f"sink {name}", code, f"{type(exc).__name__}: {exc}"))
