@@ -54,9 +54,7 @@ class MaesterError(Exception):
     http_status: int = 500
     retryable: bool = False
 
-    def __init__(
-        self, message: str, *, param: str | None = None, retry_after_s: float | None = None
-    ) -> None:
+    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
@@ -71,9 +69,19 @@ class MaesterError(Exception):
 
 
 class ConfigError(MaesterError):
-    """The configuration is wrong; nothing starts on a wrong configuration."""
+    """The configuration is wrong; nothing starts on a wrong configuration.
+
+    :param problems: everything that was found wrong, each with ``key``, ``origin`` and ``message`` at
+        least; the message tells them all.
+    """
 
     code = "config_error"
+
+    def __init__(
+        self, message: str, *, param: str | None = None, problems: tuple[dict[str, Any], ...] = ()
+    ) -> None:
+        super().__init__(message, param=param)
+        self.problems = problems
 
 
 class PluginError(MaesterError):

@@ -86,7 +86,8 @@ class ModelSettings:
     alias: str
     provider: str
     model: str
-    checks: tuple[Check, ...] = ()
+    checks: tuple[Check, ...] | None = None
+    """``None`` for those of ``[evaluate]``; empty for none at all."""
     on_failure: OnFailure | None = None
 
 
@@ -115,7 +116,8 @@ class Settings:
     :ivar data_dir: where the embedded ledger and the journal are.
     :ivar disabled_stages: names of stages that do not run.
     :ivar prices: ``[[prices]]``, which win over every other source.
-    :ivar sections: validated sections that plugins declared, by name.
+    :ivar sections: validated sections that plugins declared, by name; defaults where nothing is set.
+    :ivar named_sections: those of them that the file or the environment names.
     :ivar origins: dotted key → where its value came from (``default``, a file, a variable).
     :ivar secrets: every secret value in the configuration, for redaction.
     :ivar source: the file that was read, if any.
@@ -132,6 +134,7 @@ class Settings:
     evaluate: EvaluateSettings = EvaluateSettings()
     plugins: PluginSettings = PluginSettings()
     sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    named_sections: frozenset[str] = frozenset()
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     source: Path | None = None
