@@ -1,0 +1,269 @@
+"""The tables of the durable record, the same on SQLite and PostgreSQL.
+
+A row of ``inferences`` is a summary, narrow enough that listing and filtering read little; the whole
+record and the captured content stand apart in ``documents``. Moments are seconds since the epoch,
+durations seconds, money pico-USD (see `PicoUSD`).
+
+Request ids are UUIDv7, so that text order is the order in time.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_DOWN, Context, Decimal
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+)
+from sqlalchemy.types import TypeDecorator
+
+PICO = Decimal("1E-12")
+_EXACT = Context(prec=60)
+
+_NUMBER = BigInteger().with_variant(Integer(), "sqlite")
+"""SQLite counts rows up only for a column declared as exactly ``INTEGER``."""
+
+
+def to_pico(amount: Decimal) -> int | None:
+    """USD as a whole number of 1e-12 USD, or ``None`` when that would lose digits or not fit 64 bits."""
+    scaled = amount.scaleb(12, _EXACT)
+    whole = int(scaled)
+    if whole != scaled or not -(2**63) <= whole < 2**63:
+        return None
+    return whole
+
+
+def floor_pico(amount: Decimal) -> int:
+    """USD as a whole number of 1e-12 USD with what is smaller cut off, held within 64 bits."""
+    whole = int(amount.scaleb(12, _EXACT).to_integral_value(ROUND_DOWN))
+    return max(-(2**63), min(2**63 - 1, whole))
+
+
+def from_pico(value: int) -> Decimal:
+    """The exact USD amount, without trailing zeros."""
+    amount = Decimal(value).scaleb(-12, _EXACT).normalize(_EXACT)
+    return amount if amount.as_tuple().exponent <= 0 else amount.quantize(Decimal(1))  # type: ignore[operator]
+
+
+class PicoUSD(TypeDecorator[Decimal]):
+    """Exact money: USD as `Decimal` in Python, a 64-bit count of 1e-12 USD in the database.
+
+    Published prices have at most 12 decimals for one unit, so a quantity times a price is a whole
+    number of these; sums and comparisons in SQL are exact. Binding an amount that is not raises
+    `ValueError`: nothing is rounded in silence. A sum over rows fits up to 9.2 million USD.
+    """
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:
+        if value is None:
+            return None
+        whole = to_pico(value)
+        if whole is None:
+            raise ValueError(f"{value} USD is not a whole number of 1e-12 USD within 64 bits")
+        return whole
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+        return None if value is None else from_pico(int(value))
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+inferences = Table(
+    "inferences",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("started_at", Double, nullable=False),
+    Column("recorded_at", Double, nullable=False),
+    Column("duration_s", Double),
+    Column("status", Text, nullable=False),
+    Column("operation", Text),
+    Column("entry_point", Text),
+    Column("stream", Boolean),
+    Column("model", Text),
+    Column("provider", Text),
+    Column("response_model", Text),
+    Column("response_id", Text),
+    Column("finish_reason", Text),
+    Column("error_code", Text),
+    Column("alias", Text),
+    Column("trace_id", Text),
+    Column("key_id", Text),
+    Column("user_id", Text),
+    Column("session_id", Text),
+    Column("job_id", Text),
+    Column("tags", Text),
+    Column("input_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("cost_usd", BigInteger),
+    Column("cost_exact", Text),
+    Column("priced", Boolean),
+    Column("estimated", Boolean),
+    Column("evaluation", Text),
+    Column("attempt_count", Integer, nullable=False),
+    Column("fault_count", Integer, nullable=False),
+    Column("output_hash", Text),
+)
+"""``cost_usd`` is in pico-USD as a plain integer; ``cost_exact`` holds the decimal text of the few
+amounts that it cannot hold without loss, and is NULL otherwise. ``evaluation`` is ``passed``,
+``failed``, ``pending`` or NULL. ``recorded_at`` is when the row was written."""
+
+_columns = inferences.c
+
+# The cost stands in the index on time so that a least cost is checked without reading the row.
+Index("ix_inferences_started_at", _columns.started_at, _columns.cost_usd)
+Index("ix_inferences_recorded_at", _columns.recorded_at)
+Index("ix_inferences_model", _columns.model, _columns.started_at)
+Index("ix_inferences_provider", _columns.provider, _columns.started_at)
+
+
+def _partial(name: str, *columns: Column[Any], only: Any) -> None:
+    Index(name, *columns, sqlite_where=only, postgresql_where=only)
+
+
+# Nearly every inference is ok, and ok ones are found fast by time alone.
+_partial("ix_inferences_status", _columns.status, _columns.started_at, only=_columns.status != "ok")
+for _name in ("key_id", "user_id", "session_id", "evaluation", "trace_id", "output_hash"):
+    _column = _columns[_name]
+    _partial(f"ix_inferences_{_name}", _column, _columns.started_at, only=_column.is_not(None))
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("content", Text),
+    sqlite_with_rowid=False,
+)
+"""``document`` is the record as JSON without its content; ``content`` the captured messages and
+output as JSON, NULL when nothing was captured."""
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("started_at", Double, nullable=False),
+    Column("duration_s", Double),
+    Column("status", Text, nullable=False),
+    Column("provider", Text),
+    Column("provider_type", Text),
+    Column("model", Text),
+    Column("response_model", Text),
+    Column("response_id", Text),
+    Column("service_tier", Text),
+    Column("first_chunk_s", Double),
+    Column("input_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("error_code", Text),
+    sqlite_with_rowid=False,
+)
+
+inference_tags = Table(
+    "inference_tags",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("started_at", Double, primary_key=True),
+    Column("request_id", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+"""The key is the order in which a tag is listed: newest first within a name and value."""
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("alias", Text, primary_key=True),
+    Column("started_at", Double, primary_key=True),
+    Column("request_id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Other names of an inference. ``kind`` is ``caller`` (the caller's own request id) or ``response``
+(a provider's id of an answer)."""
+
+evaluations = Table(
+    "evaluations",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("evaluator", Text, primary_key=True),
+    Column("config_hash", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("required", Boolean, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("score", Double),
+    Column("label", Text),
+    Column("explanation", Text),
+    Column("duration_s", Double),
+    Column("evaluated_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""One row for each check of an inference, whether it ran at once or later."""
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("models", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("revoked_at", Double),
+    Index("uq_keys_hash", "hash", unique=True),
+)
+"""``hash`` is the SHA-256 of the whole key, ``prefix`` its beginning (to recognise it by), ``models``
+a JSON list."""
+
+_live = keys.c.revoked_at.is_(None)
+Index("uq_keys_live_name", keys.c.name, unique=True, sqlite_where=_live, postgresql_where=_live)
+
+prices = Table(
+    "prices",
+    metadata,
+    Column("id", _NUMBER, primary_key=True, autoincrement=True),
+    Column("source", Text, nullable=False),
+    Column("source_order", Integer, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("match", Text, nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("amount_usd", PicoUSD, nullable=False),
+    Column("valid_from", Double),
+    Column("valid_to", Double),
+    Column("service_tier", Text),
+    Column("above_input_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("conditions", Text),
+    Column("loaded_at", Double, nullable=False),
+    Index(None, "source"),
+    Index(None, "provider", "model"),
+)
+"""The price book: USD for one unit, exact. ``valid_to`` is the first moment of no validity;
+``conditions`` is JSON."""
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("updated_at", Double, nullable=False),
+)
+"""Single facts about the database, by name."""
