@@ -1,0 +1,380 @@
+"""An HTTP/1.1 answer read from a socket (RFC 9112), with timeouts that hold.
+
+Every ``recv`` is given what is left of its limit, so that neither a head nor a body that drips one
+byte at a time outlasts them. Bytes are handed on as they arrive.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from maester.errors import BadProviderResponse, ProviderError, ProviderTimeout, ProviderUnavailable
+
+READ_LIMIT = 64_000_000
+"""Bytes that `Answer.read` takes at most unless told otherwise."""
+
+RECEIVED_LIMIT = 2000
+"""Bytes kept of an answer, to show what came when it turns out to be wrong."""
+
+_HEAD_LIMIT = 131_072
+_LINE_LIMIT = 8192
+_PIECE = 65_536
+_INFLATED_PIECE = 1_000_000
+_STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?")
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
+_DIGITS = re.compile(r"[0-9]{1,18}")
+
+
+class Ending(Protocol):
+    """Told once, when an answer is over, whether its connection can serve again."""
+
+    def end(self, reusable: bool) -> None: ...
+
+
+class Terms:
+    """The limits of one exchange, and the errors for passing them.
+
+    :param deadline: ``time.monotonic()`` value at which everything ends.
+    :param total_s: seconds that the deadline was away when the exchange began, for the message.
+    """
+
+    __slots__ = ("deadline", "idle_s", "provider", "total_s")
+
+    def __init__(self, provider: str, idle_s: float, deadline: float, total_s: float) -> None:
+        self.provider = provider
+        self.idle_s = idle_s
+        self.deadline = deadline
+        self.total_s = total_s
+
+    def left(self) -> float:
+        """Seconds until the deadline; negative when it has passed."""
+        return self.deadline - time.monotonic()
+
+    def limit(self, seconds: float) -> float:
+        """`seconds`, or what is left until the deadline if that is less.
+
+        :raises ProviderTimeout: if nothing is left.
+        """
+        left = self.left()
+        if left <= 0:
+            raise self.late()
+        return seconds if seconds < left else left
+
+    def late(self) -> ProviderTimeout:
+        """The error for a deadline that has passed."""
+        message = f"Provider {self.provider}: no complete answer within {self.total_s:.6g} s (total timeout)."
+        return ProviderTimeout(message, provider=self.provider)
+
+
+class Answer:
+    """One answer; the class behind `maester.providers.transport.Incoming`."""
+
+    __slots__ = (
+        "_after_data",
+        "_beginning",
+        "_buffer",
+        "_chunked",
+        "_ending",
+        "_inflate",
+        "_keep",
+        "_left",
+        "_sock",
+        "_terms",
+        "_trailers",
+        "headers",
+        "status",
+    )
+
+    def __init__(self, sock: Any, terms: Terms, ending: Ending) -> None:
+        self.status = 0
+        self.headers: Mapping[str, str] = {}
+        self._sock = sock
+        self._terms = terms
+        self._ending: Ending | None = ending
+        self._buffer = b""
+        self._beginning = b""
+        self._keep = False
+        self._chunked = False
+        self._left: int | None = None
+        """Bytes to come: of the chunk at hand, or of the body; ``None`` for until the end."""
+        self._after_data = False
+        self._trailers = False
+        self._inflate: _Inflate | None = None
+
+    def begin(self, seconds: float, method: str) -> None:
+        """Read status and headers, within `seconds` for all of them."""
+        until = time.monotonic() + seconds
+        while True:
+            version, self.status, self.headers = self._read_head(until, seconds)
+            if self.status >= 200:
+                break
+            if self.status == 101:
+                raise self._bad("switched to another protocol, which it was not asked to")
+        headers = self.headers
+        connection = headers.get("connection", "").lower()
+        self._keep = "close" not in connection if version else "keep-alive" in connection
+        self._frame(method)
+        coding = headers.get("content-encoding", "").strip().lower()
+        if coding and coding != "identity" and (self._chunked or self._left != 0):
+            if coding not in ("gzip", "x-gzip", "deflate"):
+                raise self._bad(f"sent a body in a coding that it was not asked for: {coding}")
+            self._inflate = _Inflate(coding)
+        if self._left == 0 and not self._chunked:
+            self._finish()
+
+    def read(self, limit: int = READ_LIMIT) -> bytes:
+        """The whole body.
+
+        :raises BadProviderResponse: if it is larger than `limit` bytes, or ends early.
+        """
+        if not self._chunked and self._left is not None and self._left > limit:
+            raise self._bad(f"announced an answer of {self._left} bytes, more than the {limit} allowed")
+        pieces: list[bytes] = []
+        size = 0
+        for piece in self:
+            pieces.append(piece)
+            size += len(piece)
+            if size > limit:
+                raise self._bad(f"sent an answer of more than {limit} bytes")
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The body's pieces as they arrive; leaving the loop early hangs up."""
+        try:
+            while self._ending is not None:
+                piece = self._next_chunked() if self._chunked else self._next_plain()
+                if self._inflate is None:
+                    if piece:
+                        self._note(piece)
+                        yield piece
+                    continue
+                try:
+                    for part in self._inflate.feed(piece):
+                        self._note(part)
+                        yield part
+                except zlib.error as exc:
+                    raise self._bad(f"sent a body that cannot be decompressed ({exc})") from exc
+            if self._inflate is not None and not self._inflate.complete:
+                raise self._bad("sent a compressed body that ends early")
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Hang up, unless the body was read to its end."""
+        ending, self._ending = self._ending, None
+        if ending is not None:
+            ending.end(False)
+
+    def _finish(self) -> None:
+        """The body is complete: the connection can serve again, if nothing else came with it."""
+        ending, self._ending = self._ending, None
+        if ending is not None:
+            ending.end(self._keep and not self._buffer)
+
+    def _note(self, piece: bytes) -> None:
+        if len(self._beginning) < RECEIVED_LIMIT:
+            self._beginning += piece[:RECEIVED_LIMIT]
+
+    def _read_head(self, until: float, seconds: float) -> tuple[int, int, dict[str, str]]:
+        buffer = self._buffer
+        while (end := buffer.find(b"\r\n\r\n")) < 0:
+            if len(buffer) > _HEAD_LIMIT:
+                self._beginning = buffer
+                raise self._bad(f"sent more than {_HEAD_LIMIT} bytes of headers")
+            data = self._receive(until, seconds, "no answer", "first byte timeout")
+            if not data:
+                if not buffer:
+                    raise self._gone("closed the connection without answering")
+                self._beginning = buffer
+                raise self._bad("ended the connection inside the headers of its answer")
+            buffer += data
+        self._buffer = buffer[end + 4 :]
+        try:
+            return _parse_head(buffer[:end].decode("latin-1"))
+        except ValueError as exc:
+            self._beginning = buffer
+            raise self._bad(f"did not answer in HTTP/1.1: {exc}") from exc
+
+    def _frame(self, method: str) -> None:
+        """Decide how the body ends (RFC 9112, section 6.3)."""
+        headers = self.headers
+        coding = headers.get("transfer-encoding")
+        length = headers.get("content-length")
+        if method == "HEAD" or self.status in (204, 304):
+            self._left = 0
+        elif coding is not None:
+            if coding.strip().lower() != "chunked":
+                raise self._bad(f"framed its answer in an unknown way: {coding}")
+            self._chunked = True
+            self._left = 0
+            self._keep = self._keep and length is None
+        elif length is not None:
+            values = {value.strip() for value in length.split(",")}
+            value = values.pop()
+            if values or not _DIGITS.fullmatch(value):
+                raise self._bad(f"announced a length that is none: {length}")
+            self._left = int(value)
+        else:
+            self._keep = False
+
+    def _next_plain(self) -> bytes:
+        """The next bytes of a body with a length, or without one until the connection ends."""
+        data, self._buffer = self._buffer, b""
+        if not data:
+            data = self._receive_body()
+            if not data:
+                if self._left is None:
+                    self._finish()
+                    return b""
+                raise self._bad(f"ended its answer {self._left} bytes early")
+        if self._left is not None:
+            if len(data) > self._left:
+                data, self._buffer = data[: self._left], data[self._left :]
+            self._left -= len(data)
+            if not self._left:
+                self._finish()
+        return data
+
+    def _next_chunked(self) -> bytes:
+        """The next bytes of a chunked body: all whose frames have arrived."""
+        out: list[bytes] = []
+        while True:
+            rest = self._take_chunks(self._buffer, out)
+            self._buffer = rest
+            if self._ending is None or out:
+                return out[0] if len(out) == 1 else b"".join(out)
+            data = self._receive_body()
+            if not data:
+                raise self._bad("ended its answer before the last chunk of it")
+            self._buffer = rest + data
+
+    def _take_chunks(self, data: bytes, out: list[bytes]) -> bytes:
+        """Move whole or partial chunks from `data` to `out`, and return what is not understood yet."""
+        at = 0
+        while True:
+            if self._left:
+                piece = data[at : at + self._left]
+                if not piece:
+                    return b""
+                out.append(piece)
+                at += len(piece)
+                self._left -= len(piece)
+                self._after_data = not self._left
+                continue
+            end = data.find(b"\r\n", at)
+            if end < 0:
+                if len(data) - at > _LINE_LIMIT:
+                    raise self._bad("sent a chunk without its size")
+                return data[at:]
+            line = data[at:end]
+            at = end + 2
+            if self._after_data:
+                if line:
+                    raise self._bad("sent a chunk longer than its size")
+                self._after_data = False
+            elif self._trailers:
+                if not line:
+                    self._buffer = data[at:]
+                    self._finish()
+                    return self._buffer
+            else:
+                size = _SIZE.fullmatch(line)
+                if size is None:
+                    raise self._bad("sent a chunk whose size is no number")
+                self._left = int(size[1], 16)
+                self._trailers = not self._left
+
+    def _receive_body(self) -> bytes:
+        seconds = self._terms.idle_s
+        return self._receive(time.monotonic() + seconds, seconds, "silence inside the answer", "idle timeout")
+
+    def _receive(self, until: float, seconds: float, what: str, which: str) -> bytes:
+        terms = self._terms
+        now = time.monotonic()
+        deadline = terms.deadline
+        left = (until if until < deadline else deadline) - now
+        try:
+            if left <= 0:
+                raise TimeoutError
+            self._sock.settimeout(left)
+            data: bytes = self._sock.recv(_PIECE)
+        except TimeoutError as exc:
+            self.close()
+            late = terms.late()
+            if until < deadline:
+                name = terms.provider
+                late = ProviderTimeout(f"Provider {name}: {what} for {seconds:g} s ({which}).", provider=name)
+            late.received = self._received()
+            raise late from exc
+        except OSError as exc:
+            if not self.status and not self._buffer:
+                raise self._gone(f"ended the connection without answering ({exc})") from exc
+            raise self._bad(f"broke off its answer ({exc})") from exc
+        return data
+
+    def _received(self) -> str | None:
+        kept = self._beginning[:RECEIVED_LIMIT]
+        return kept.decode("utf-8", "replace") if kept else None
+
+    def _gone(self, what: str) -> ProviderError:
+        self.close()
+        name = self._terms.provider
+        return ProviderUnavailable(f"Provider {name} {what}.", provider=name)
+
+    def _bad(self, what: str) -> ProviderError:
+        self.close()
+        name = self._terms.provider
+        return BadProviderResponse(
+            f"Provider {name} {what}.",
+            provider=name,
+            status=self.status or None,
+            received=self._received(),
+        )
+
+
+class _Inflate:
+    """Decompresses a body piece by piece; a small piece may become many."""
+
+    def __init__(self, coding: str) -> None:
+        self._coding = coding
+        self._raw = zlib.decompressobj(zlib.MAX_WBITS | 16 if coding.endswith("gzip") else zlib.MAX_WBITS)
+        self._started = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        if data and not self._started and self._coding == "deflate" and data[0] & 0x0F != 8:
+            # Some servers say deflate and send it without its zlib wrapper (RFC 9110, 8.4.1.2).
+            self._raw = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._started = self._started or bool(data)
+        while data and not self._raw.eof:
+            part = self._raw.decompress(data, _INFLATED_PIECE)
+            data = self._raw.unconsumed_tail
+            if part:
+                yield part
+
+    @property
+    def complete(self) -> bool:
+        return self._raw.eof
+
+
+def _parse_head(head: str) -> tuple[int, int, dict[str, str]]:
+    """Minor version, status, headers.
+
+    :raises ValueError: saying what is wrong.
+    """
+    lines = head.split("\r\n")
+    first = _STATUS_LINE.fullmatch(lines[0])
+    if first is None:
+        raise ValueError(f"its first line is {lines[0][:80]!r}")
+    headers: dict[str, str] = {}
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        if not colon or not name or name[0] in " \t" or name[-1] in " \t":
+            raise ValueError(f"a header of it is {line[:80]!r}")
+        name = name.lower()
+        value = value.strip(" \t")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return int(first[1]), int(first[2]), headers
