@@ -48,9 +48,14 @@ class RunningAttempt:
         timeout = inference.request.timeout_s
         if timeout is not None:
             deadline = time.monotonic() + timeout - (time.perf_counter() - inference.started)
-        token = current.set((inference, self.span))
+        call = Call(self.route.model, inference.request, headers, deadline)
+        return self.within(produce, call)
+
+    def within(self, act: Callable[..., Any], *arguments: Any) -> Any:
+        """Run something of the provider's, so that spans it opens stand under this attempt."""
+        token = current.set((self.inference, self.span))
         try:
-            return produce(Call(self.route.model, inference.request, headers, deadline))
+            return act(*arguments)
         finally:
             current.reset(token)
 
@@ -149,7 +154,7 @@ class AttemptStream(Iterator[Chunk]):
         if not self._open:
             return None
         try:
-            chunk = next(self._source, None)
+            chunk = self._attempt.within(next, self._source, None)
             if chunk is not None:
                 self._assembler.add(chunk)
             elif self._assembler.empty:

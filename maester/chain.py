@@ -52,19 +52,12 @@ class Chain:
         stops the process (an interrupt, a job's timeout outside `Exception`) is recorded as a
         cancellation and raised on.
         """
-        steps = self._from[start]
-        try:
-            self._walk(inference, steps)
-        except BaseException:
-            inference.error = Cancelled("The request was stopped before it was complete.")
-            with suppress(Exception):
-                self._walk(inference, self._closing)
-            raise
+        self._walk_or_cancel(inference, self._from[start])
         return inference
 
     def stream(self, inference: Inference) -> InferenceStream:
         """Open a streamed inference: everything up to the first piece has happened on return."""
-        self._walk(inference, self._opening)
+        self._walk_or_cancel(inference, self._opening)
         return InferenceStream(self, inference)
 
     def finish(self, inference: Inference) -> None:
@@ -80,6 +73,15 @@ class Chain:
                 self._caught(inference, step, exc)
                 if inference.error is not None:
                     raise inference.error from exc
+
+    def _walk_or_cancel(self, inference: Inference, steps: Sequence[_Step]) -> None:
+        try:
+            self._walk(inference, steps)
+        except BaseException:
+            inference.error = Cancelled("The request was stopped before it was complete.")
+            with suppress(Exception):
+                self._walk(inference, self._closing)
+            raise
 
     def _walk(self, inference: Inference, steps: Sequence[_Step]) -> None:
         clock = time.perf_counter
@@ -142,7 +144,6 @@ class InferenceStream(Iterator[Chunk]):
         inference = self.inference
         if not self._open or inference.chunks is None:
             raise StopIteration
-        token = current.set((inference, inference.spans[-1]))
         try:
             chunk = next(inference.chunks)
             self._chain.watch(inference, chunk)
@@ -153,8 +154,6 @@ class InferenceStream(Iterator[Chunk]):
             failure = exc
         except Exception as exc:  # noqa: BLE001 - a provider's plugin may raise anything
             failure = wrap(exc, "gateway")
-        finally:
-            current.reset(token)
         inference.error = inference.error or failure
         self._finish()
         raise StopIteration
