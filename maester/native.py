@@ -1,0 +1,36 @@
+"""Real threads, locks and sleeps, also in a process that gevent has monkey-patched.
+
+A thread that does blocking work beside gevent's loop must not touch what gevent replaced: its lock
+or sleep would be the loop's. And what blocks must not be done on the loop.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def original(module: str, name: str) -> Any:
+    """The standard library's own ``module.name``, whether or not gevent has replaced it."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None:
+        return monkey.get_original(module, name)
+    return getattr(import_module(module), name)
+
+
+def patched() -> bool:
+    """Whether gevent has replaced the blocking parts of the standard library in this process."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
+
+
+def offload(work: Callable[[], T]) -> T:
+    """Do blocking work: under gevent in one of its pool's real threads while other greenlets run on."""
+    if not patched():
+        return work()
+    result: T = sys.modules["gevent"].get_hub().threadpool.apply(work)
+    return result
