@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from maester.checks import resolve_checks
+from maester.contracts import Evaluator
 from maester.errors import LedgerError, MaesterError
 from maester.model import Fault, Inference
 from maester.record import record_of
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
 class AdmitStage:
     """Tells the sinks of an inference before any provider is called.
 
+    Checks that the request asks for are made sure of here, whatever way it came in: one that cannot
+    be run must not cost a call to a provider.
+
     Critical: what could not be admitted could be lost, so it is refused.
     """
 
@@ -24,16 +30,24 @@ class AdmitStage:
 
     def __init__(self) -> None:
         self._admits: tuple[Callable[[Inference], None], ...] = ()
+        self._evaluators: Mapping[str, Evaluator] = {}
 
     def bind(self, runtime: Runtime) -> None:
         """Look up, once, which sinks want to be told."""
+        self._evaluators = runtime.registry.evaluators
         self._admits = tuple(sink.admit for sink in runtime.registry.sinks if hasattr(sink, "admit"))
 
     def run(self, inference: Inference) -> None:
         """Admit.
 
+        :raises InvalidRequest: when a check that the request asks for cannot be run.
         :raises LedgerError: when a sink could not take it.
         """
+        checks = inference.request.checks
+        if checks:
+            resolved = resolve_checks(checks, self._evaluators)
+            if resolved != checks:
+                inference.request = replace(inference.request, checks=resolved)
         for admit in self._admits:
             try:
                 admit(inference)
