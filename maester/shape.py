@@ -98,3 +98,14 @@ def json_object_at(value: Any, path: str) -> Mapping[str, Any]:
     if isinstance(parsed, dict):
         return parsed
     raise ShapeError(path, "a JSON object written as a string", f"JSON of {kind_of(parsed)}")
+
+
+def json_text(value: Any, path: str) -> str:
+    """A value written as compact JSON.
+
+    :raises ShapeError: if there is something in it that JSON has no form for.
+    """
+    try:
+        return orjson.dumps(value).decode("utf-8")
+    except TypeError as error:
+        raise ShapeError(path, "JSON", f"something else ({error})") from None

@@ -285,6 +285,10 @@ class ChunkWriter:
         body["usage"] = usage_object(usage)
         return body
 
+    def bare(self) -> dict[str, Any]:
+        """A chunk that says nothing; it carries native events to whoever reads those."""
+        return self._chunk([])
+
     def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {
             "id": self.answer_id,
