@@ -137,6 +137,11 @@ class InferenceStream(Iterator[Chunk]):
         if inference.error is not None or inference.chunks is None:
             self._finish()
 
+    @property
+    def finished(self) -> bool:
+        """Whether there is no more to read; what follows the last piece may still be running."""
+        return not self._open
+
     def __iter__(self) -> InferenceStream:
         return self
 
