@@ -1,44 +1,23 @@
-"""How bytes reach a provider: a one-method seam, and pooled connections behind it.
+"""The seam between providers and the network.
 
-`Transport` is all that a provider knows. `PooledTransport` stands on requests for what requests
-knows best: the environment's proxies and certificates, TLS, tunnels. The exchange itself is done on
-the connected socket (`maester.providers.http1`), for two reasons: timeouts that hold when an answer
-drips in one byte a second, and the price of a call.
+A provider knows `Transport` and nothing behind it. What stands there by default is
+`maester.providers.pool.PooledTransport`; another one needs a single method.
 """
 
 from __future__ import annotations
 
 import re
-import socket
-import time
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import requests
-from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy, urldefragauth
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseError, NameResolutionError
-from urllib3.exceptions import ProxyError as PoolProxyError
-from urllib3.util.ssl_ import create_urllib3_context
+from maester.errors import ConfigError
 
-from maester.errors import ConfigError, InvalidRequest, ProviderTimeout, ProviderUnavailable
+from .http1 import READ_LIMIT
 
-from .http1 import READ_LIMIT, Answer, Terms
-
-if TYPE_CHECKING:
-    from urllib3.connection import HTTPConnection
-
-KEEP_ALIVE_S = 60.0
-"""Seconds after which an idle connection is not used again: below what middleboxes forget after."""
-
-_JOINED_BODY = 65_536
-"""Bytes up to which head and body go out in one write."""
-
-_UNSAFE = re.compile(r"[^\x09\x20-\x7e\x80-\xff]")
-_UNSAFE_TARGET = re.compile(r"[^\x21-\x7e]")
+UNSAFE_IN_ADDRESS = re.compile(r"[^\x21-\x7e]")
+"""What may not stand in an address as it is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,283 +95,20 @@ class Transport(Protocol):
         ...
 
 
-class PooledTransport:
-    """Keep-alive connections, at most ``max_connections`` of them kept to each host.
+def check_address(url: str, key: str) -> Any:
+    """Read an address that requests may go to.
 
-    More are opened when more are needed, and closed after use. Before a kept connection is used
-    again it is looked at: one that the provider closed meanwhile is dropped. A request is repeated
-    on a fresh connection only if the very first write of it failed, so that no provider can ever
-    have begun to work on it; when a kept connection ends later than that without an answer, whether
-    the request was processed is unknowable and the call fails with `ProviderUnavailable`.
+    :param key: the configuration key it stands under, for the error.
+    :raises ConfigError: if it is no absolute http or https address, or has credentials in it.
     """
-
-    def __init__(self, max_connections: int = 256) -> None:
-        self._max_connections = max_connections
-        self._origins: dict[str, _Origin] = {}
-
-    def send(self, outgoing: Outgoing) -> Answer:
-        """See `Transport.send`."""
-        url = outgoing.url
-        end = url.find("/", 8)
-        base, target = (url, "/") if end < 0 else (url[:end], url[end:])
-        origin = self._origins.get(base)
-        if origin is None:
-            # Two threads may both build one; the first to store it wins.
-            origin = self._origins.setdefault(base, _Origin(base, self._max_connections))
-        now = time.monotonic()
-        timeouts = outgoing.timeouts
-        deadline = now + timeouts.total_s
-        if outgoing.deadline is not None and outgoing.deadline < deadline:
-            deadline = outgoing.deadline
-        terms = Terms(outgoing.provider, timeouts.idle_s, deadline, deadline - now)
-        head = _head(outgoing, origin, target)
-        body = outgoing.body
-        first = head + body if len(body) <= _JOINED_BODY else head
-        rest = b"" if len(body) <= _JOINED_BODY else body
-        connection, reused = origin.lease(terms, timeouts.connect_s)
-        try:
-            try:
-                unsent = _write(connection, first, terms, timeouts.first_byte_s)
-            except (BrokenPipeError, ConnectionResetError):
-                if not reused:
-                    raise
-                connection.close()
-                connection = origin.connect(terms, timeouts.connect_s)
-                unsent = _write(connection, first, terms, timeouts.first_byte_s)
-            intact = _write_rest(connection, unsent, rest, terms, timeouts.first_byte_s)
-            answer = Answer(connection.sock, terms, _Lease(origin, connection, intact))
-            answer.begin(timeouts.first_byte_s, outgoing.method)
-        except OSError as exc:
-            connection.close()
-            raise ProviderUnavailable(
-                f"Provider {outgoing.provider} ended the connection while the request was sent: {exc}.",
-                provider=outgoing.provider,
-            ) from exc
-        except BaseException:
-            connection.close()
-            raise
-        return answer
-
-    def close(self) -> None:
-        """Close every idle connection; those in use are closed when their answers are read."""
-        for origin in tuple(self._origins.values()):
-            origin.close()
-
-
-class _Lease:
-    """What becomes of a connection after its answer."""
-
-    __slots__ = ("_connection", "_intact", "_origin")
-
-    def __init__(self, origin: _Origin, connection: HTTPConnection, intact: bool) -> None:
-        self._origin = origin
-        self._connection = connection
-        self._intact = intact
-
-    def end(self, reusable: bool) -> None:
-        if reusable and self._intact:
-            self._origin.give_back(self._connection)
-        else:
-            self._connection.close()
-
-
-class _Origin:
-    """Scheme, host and port, and the idle connections to it."""
-
-    def __init__(self, base: str, max_idle: int) -> None:
-        parts = _split(base)
-        default_port = 443 if parts.scheme == "https" else 80
-        host = parts.netloc
-        if parts.port == default_port:
-            host = host.rpartition(":")[0]
-        self.host = host
-        environment = requests.Session().merge_environment_settings(base, {}, None, None, None)
-        proxy = select_proxy(base, environment["proxies"])
-        adapter = _Adapter(_tls_context(environment["verify"]) if parts.scheme == "https" else None)
-        prepared = requests.Request("GET", base).prepare()
-        try:
-            pool: Any = adapter.get_connection_with_tls_context(
-                prepared, verify=True, proxies=environment["proxies"]
-            )
-        except requests.RequestException as exc:
-            raise ProviderUnavailable(f"The proxy for {base} cannot be used: {exc}.") from exc
-        self._pool = pool
-        forwarding = proxy and parts.scheme == "http" and not proxy.lower().startswith("socks")
-        self.prefix = urldefragauth(base).rstrip("/") if forwarding else ""
-        """What a plain proxy wants in front of the target."""
-        self.proxy_headers: dict[str, str] = dict(pool.proxy_headers) if forwarding else {}
-        self._tunnel = bool(proxy) and parts.scheme == "https"
-        self._idle: deque[tuple[HTTPConnection, float]] = deque()
-        self._max_idle = max_idle
-        self._closed = False
-
-    def lease(self, terms: Terms, connect_s: float) -> tuple[HTTPConnection, bool]:
-        """An open connection, and whether it was used before."""
-        oldest = time.monotonic() - KEEP_ALIVE_S
-        while self._idle:
-            try:
-                # The latest first, so that a quiet time lets the others grow old.
-                connection, since = self._idle.pop()
-            except IndexError:
-                break
-            if since > oldest and _is_quiet(connection):
-                return connection, True
-            connection.close()
-        return self.connect(terms, connect_s), False
-
-    def connect(self, terms: Terms, connect_s: float) -> HTTPConnection:
-        """A new connection, through the proxy and TLS as it must be."""
-        name = terms.provider
-        # urllib3 has no public way to open a connection without sending a request through its own
-        # machinery; these two methods have been the same since 1.9.
-        connection: HTTPConnection = self._pool._new_conn()
-        connection.timeout = terms.limit(connect_s)
-        try:
-            if self._tunnel:
-                self._pool._prepare_proxy(connection)
-            else:
-                connection.connect()
-        except (TimeoutError, ConnectTimeoutError) as exc:
-            connection.close()
-            if connect_s < terms.left():
-                message = f"Provider {name}: no connection within {connect_s:g} s (connect timeout)."
-                raise ProviderTimeout(message, provider=name) from exc
-            raise terms.late() from exc
-        except (OSError, HTTPError) as exc:
-            connection.close()
-            raise ProviderUnavailable(_why(name, self.host, exc), provider=name) from exc
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def give_back(self, connection: HTTPConnection) -> None:
-        if self._closed or len(self._idle) >= self._max_idle:
-            connection.close()
-        else:
-            self._idle.append((connection, time.monotonic()))
-
-    def close(self) -> None:
-        self._closed = True
-        while self._idle:
-            self._idle.pop()[0].close()
-
-
-class _Adapter(HTTPAdapter):
-    """requests' adapter, with one TLS context for all connections instead of one for each."""
-
-    def __init__(self, context: Any) -> None:
-        self._context = context
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        return super().proxy_manager_for(proxy, **kwargs, ssl_context=self._context)
-
-
-def _split(base: str) -> Any:
     try:
-        parts = urlsplit(base)
+        parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
-    except (ValueError, LocationParseError):
+    except ValueError:
         usable = False
-    if not usable or _UNSAFE_TARGET.search(base) or "@" in base:
-        # Not shown: before an @ there may be a password.
-        raise ConfigError("A provider's base_url must be http(s)://host[:port][/path], without credentials")
-    return parts
-
-
-def _tls_context(verify: bool | str | None) -> Any:
-    bundle = verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH
-    context = create_urllib3_context()
-    try:
-        context.load_verify_locations(bundle)
-    except IsADirectoryError:
-        context.load_verify_locations(capath=bundle)
-    except OSError as exc:
-        raise ConfigError(f"The certificates in {bundle!r} cannot be read: {exc}") from exc
-    return context
-
-
-def _is_quiet(connection: HTTPConnection) -> bool:
-    """Whether an idle connection is still open, with nothing unasked-for in it."""
-    sock = connection.sock
-    if type(sock) is not socket.socket:
-        return connection.is_connected
-    try:
-        # Peeking costs a tenth of what urllib3's poll does under gevent; TLS sockets refuse it.
-        sock.settimeout(0)
-        sock.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _head(outgoing: Outgoing, origin: _Origin, target: str) -> bytes:
-    lines = [
-        f"{outgoing.method} {origin.prefix}{target} HTTP/1.1",
-        f"Host: {origin.host}",
-        "Accept-Encoding: identity",
-        f"Content-Length: {len(outgoing.body)}",
-    ]
-    lines += [f"{name}: {value}" for name, value in outgoing.headers.items()]
-    if origin.proxy_headers:
-        lines += [f"{name}: {value}" for name, value in origin.proxy_headers.items()]
-    # A line break would let what stands behind it become a header or a request of its own.
-    if _UNSAFE_TARGET.search(target) or _UNSAFE.search("".join(lines)):
-        raise InvalidRequest(
-            f"The request to provider {outgoing.provider} has a character in its address or headers "
-            "that HTTP does not allow there."
-        )
-    lines += ("", "")
-    return "\r\n".join(lines).encode("latin-1")
-
-
-def _write(connection: HTTPConnection, data: bytes, terms: Terms, seconds: float) -> bytes:
-    """Write for the first time, and return what that write did not take."""
-    sock: Any = connection.sock
-    sock.settimeout(terms.limit(seconds))
-    try:
-        sent = sock.send(data)
-    except TimeoutError as exc:
-        raise _not_taken(terms, seconds) from exc
-    return data[sent:] if sent < len(data) else b""
-
-
-def _write_rest(connection: HTTPConnection, unsent: bytes, rest: bytes, terms: Terms, seconds: float) -> bool:
-    """Write what is left; ``False`` if the provider stopped listening, which an early answer explains."""
-    sock: Any = connection.sock
-    try:
-        for data in (unsent, rest):
-            if data:
-                sock.settimeout(terms.limit(seconds))
-                sock.sendall(data)
-    except TimeoutError as exc:
-        raise _not_taken(terms, seconds) from exc
-    except (BrokenPipeError, ConnectionResetError):
-        return False
-    return True
-
-
-def _not_taken(terms: Terms, seconds: float) -> ProviderTimeout:
-    if seconds < terms.left():
-        message = (
-            f"Provider {terms.provider} did not take the request within {seconds:g} s (sending timeout)."
-        )
-        return ProviderTimeout(message, provider=terms.provider)
-    return terms.late()
-
-
-def _why(name: str, host: str, exc: Exception) -> str:
-    if isinstance(exc, NameResolutionError):
-        return f"Provider {name}: the host name {host} cannot be resolved."
-    if isinstance(exc, PoolProxyError):
-        return f"Provider {name}: the proxy could not be used: {exc}."
-    return f"Provider {name}: no connection to {host}: {exc}."
-
-
-__all__ = ["KEEP_ALIVE_S", "Incoming", "Outgoing", "PooledTransport", "Timeouts", "Transport"]
+    if usable and not UNSAFE_IN_ADDRESS.search(url) and not ("@" in url or "?" in url or "#" in url):
+        return parts
+    # Not shown: before an @, or in a query, there may be a secret.
+    raise ConfigError(
+        f"{key} must be http(s)://host[:port][/path], without credentials or a query in it.", param=key
+    )
