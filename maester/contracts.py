@@ -8,7 +8,7 @@ keep no state of a request.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum
@@ -68,12 +68,19 @@ class Price:
     :param provider: the provider family the price belongs to (``openai``, ``anthropic``, …).
     :param model: the model's name, or a pattern as ``match`` says.
     :param unit: the name of a unit, as in `CostLine.unit`.
-    :param amount_usd: USD for one unit (one token, one request), exact, at most 12 decimals.
+    :param amount_usd: USD for one unit (one token, one request), exact.
     :param valid_from: first moment of validity (UTC), ``None`` for ever since.
     :param valid_to: first moment of no validity any more, ``None`` for until replaced.
     :param service_tier: the billed tier it applies to (``flex``, ``batch``, …), ``None`` for standard.
     :param above_input_tokens: applies to the whole request when it has more input tokens than this.
-    :param match: ``exact``, ``prefix`` or ``regex``: how ``model`` is compared.
+    :param match: ``exact``, ``prefix`` or ``regex`` (of the whole name): how ``model`` is compared,
+        without regard to case. Or a JSON object of clauses (``equals``, ``starts_with``,
+        ``ends_with``, ``contains``, ``regex``, and ``and`` / ``or`` over a list of them); ``model`` is
+        then only what the rule is called.
+    :param position: among the rules of one source that match the same name, the lowest is taken; at
+        the same position an exact name comes before a pattern, a longer prefix before a shorter.
+    :param conditions: what else must hold: ``time_of_day`` as ``HH:MM:SS/HH:MM:SS`` (UTC, the end not
+        included). A price under a condition of any other name is kept and shown, never charged.
     """
 
     provider: str
@@ -85,6 +92,8 @@ class Price:
     service_tier: str | None = None
     above_input_tokens: int = 0
     match: str = "exact"
+    position: int = 0
+    conditions: Mapping[str, str] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -92,6 +101,10 @@ class PricingSource(Protocol):
     """Something that fills the price book. Never called while a request is served.
 
     ``name`` and ``version`` are recorded with every price row, and so with every cost.
+
+    Optional member: ``stored: bool``. ``True`` unless given: the prices are copied into the ledger's
+    database at the first start and by ``maester prices update``, which keep their history. A source
+    that says ``False`` is read at every start and leaves nothing behind.
     """
 
     name: str

@@ -246,18 +246,23 @@ prices = Table(
     Column("model", Text, nullable=False),
     Column("match", Text, nullable=False),
     Column("unit", Text, nullable=False),
-    Column("amount_usd", PicoUSD, nullable=False),
+    Column("position", Integer, nullable=False, server_default="0"),
+    Column("amount_usd", Text, nullable=False),
+    Column("listed_from", Double),
     Column("valid_from", Double),
     Column("valid_to", Double),
     Column("service_tier", Text),
     Column("above_input_tokens", BigInteger, nullable=False, server_default="0"),
     Column("conditions", Text),
     Column("loaded_at", Double, nullable=False),
+    Column("replaced_at", Double),
     Index(None, "source"),
     Index(None, "provider", "model"),
 )
-"""The price book: USD for one unit, exact. ``valid_to`` is the first moment of no validity;
-``conditions`` is JSON."""
+"""The price book: USD for one unit as exact decimal text, because sources list amounts finer than
+1e-12 USD. ``valid_to`` is the first moment of no validity; ``listed_from`` is ``valid_from`` as the
+source has it, which is earlier where the source changed an amount without dating the change.
+``replaced_at`` marks rows that the source no longer lists; ``conditions`` is JSON."""
 
 meta = Table(
     "meta",

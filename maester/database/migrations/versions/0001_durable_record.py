@@ -188,13 +188,16 @@ def _prices() -> None:
         _key("model"),
         _key("match"),
         _key("unit"),
-        _key("amount_usd", sa.BigInteger),
+        sa.Column("position", sa.Integer(), server_default="0", nullable=False),
+        _key("amount_usd"),
+        sa.Column("listed_from", sa.Double()),
         sa.Column("valid_from", sa.Double()),
         sa.Column("valid_to", sa.Double()),
         sa.Column("service_tier", sa.Text()),
         sa.Column("above_input_tokens", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("conditions", sa.Text()),
         _key("loaded_at", sa.Double),
+        sa.Column("replaced_at", sa.Double()),
         rowid=True,
     )
     op.create_index("ix_prices_source", "prices", ["source"])
