@@ -1,0 +1,69 @@
+"""From checked values to the frozen settings that the rest of the program reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from ..checks import parse_checks
+from ..errors import ConfigError
+from ..model import Check
+from ..settings import (
+    EvaluateSettings,
+    LedgerSettings,
+    LogSettings,
+    ModelSettings,
+    PluginSettings,
+    ProviderSettings,
+    ServerSettings,
+    Settings,
+)
+from .loading import Resolved
+from .prices import prices_of
+
+
+def settings_of(resolved: Resolved) -> Settings:
+    """The settings of a configuration that was checked; providers that are off are left out."""
+    values = resolved.values
+    providers = {
+        name: _provider(name, table) for name, table in values["providers"].items() if table["enabled"]
+    }
+    return Settings(
+        data_dir=Path(values["data_dir"]).expanduser(),
+        server=ServerSettings(**values["server"]),
+        ledger=LedgerSettings(**values["ledger"]),
+        log=LogSettings(**values["log"]),
+        disabled_stages=tuple(values["stages"]["disabled"]),
+        providers=MappingProxyType(providers),
+        models=MappingProxyType({alias: _model(alias, table) for alias, table in values["models"].items()}),
+        prices=tuple(price for entry in values["prices"] for price in prices_of(entry)),
+        evaluate=EvaluateSettings(
+            checks=_checks(values["evaluate"]["checks"]) or (),
+            on_failure=values["evaluate"]["on_failure"],
+        ),
+        plugins=PluginSettings(**{name: tuple(each) for name, each in values["plugins"].items()}),
+        sections=MappingProxyType(dict(resolved.sections)),
+        named_sections=frozenset(resolved.written),
+        origins=MappingProxyType(dict(resolved.origins)),
+        secrets=resolved.secrets,
+        source=resolved.source,
+    )
+
+
+def _provider(name: str, table: Mapping[str, Any]) -> ProviderSettings:
+    own = {key: value for key, value in table.items() if key not in ("enabled", "models", "options")}
+    return ProviderSettings(
+        name=name, models=tuple(table["models"]), options=MappingProxyType(dict(table["options"])), **own
+    )
+
+
+def _model(alias: str, table: Mapping[str, Any]) -> ModelSettings:
+    return ModelSettings(
+        alias, table["provider"], table["model"], _checks(table["evaluate"]), table["on_failure"]
+    )
+
+
+def _checks(written: Any) -> tuple[Check, ...] | None:
+    return parse_checks(written, error=ConfigError)

@@ -1,0 +1,394 @@
+"""The one schema of the configuration: what may stand in ``maester.toml``, and its defaults.
+
+It checks, it is what the JSON Schema is written from, and the documentation is held to it. Defaults
+are those of `maester.settings`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from decimal import Decimal
+from typing import Any
+
+from marshmallow import Schema, ValidationError, validates_schema
+
+from ..settings import (
+    EvaluateSettings,
+    LedgerSettings,
+    LogSettings,
+    ProviderSettings,
+    ServerSettings,
+    Settings,
+)
+from .fields import (
+    Address,
+    Amount,
+    Checks,
+    Choice,
+    Flag,
+    FreeTable,
+    Moment,
+    NamedTables,
+    Names,
+    Seconds,
+    Section,
+    ServiceAddress,
+    Table,
+    TableList,
+    Text,
+    Whole,
+)
+
+PER_MILLION = (
+    "input",
+    "output",
+    "cache_read",
+    "cache_write",
+    "cache_write_1h",
+    "reasoning",
+    "input_audio",
+    "cache_read_audio",
+    "output_audio",
+    "input_image",
+    "output_image",
+)
+"""Units of ``[[prices]]`` that are counted in tokens and priced per 1,000,000 of them."""
+
+PER_ONE = ("request", "web_search")
+"""Units of ``[[prices]]`` that are priced each."""
+
+PRICE_DECIMALS = 12
+"""Decimals of a price per single unit that the price book keeps."""
+
+_PROVIDER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+_ALIAS = r"\S{1,200}"
+
+
+def _defaults(settings: type[Any]) -> dict[str, Any]:
+    """The default of each field of a dataclass that has a plain one."""
+    return {each.name: each.default for each in fields(settings) if each.default is not MISSING}
+
+
+_SERVER = _defaults(ServerSettings)
+_LEDGER = _defaults(LedgerSettings)
+_LOG = _defaults(LogSettings)
+_PROVIDER = _defaults(ProviderSettings)
+
+
+class ServerSection(Section):
+    """``[server]``"""
+
+    host = Text("Address to listen on.", load_default=_SERVER["host"])
+    port = Whole("Port to listen on; 0 for any free one.", 0, 65_535, load_default=_SERVER["port"])
+    workers = Whole("Worker processes.", 1, 1024, load_default=_SERVER["workers"])
+    worker_class = Choice(
+        "Kind of gunicorn worker.", "gevent", "gthread", "sync", load_default=_SERVER["worker_class"]
+    )
+    threads = Whole("Threads of a gthread worker.", 1, 4096, load_default=_SERVER["threads"])
+    connections = Whole("Connections of a gevent worker.", 1, 1_000_000, load_default=_SERVER["connections"])
+    graceful_timeout_s = Seconds(
+        "Seconds that requests in flight are given when the service stops.",
+        zero=True,
+        load_default=_SERVER["graceful_timeout_s"],
+    )
+    max_body_bytes = Whole(
+        "Largest request body, in bytes.", 1, 2**40, load_default=_SERVER["max_body_bytes"]
+    )
+    max_json_depth = Whole("Deepest nesting of a JSON body.", 1, 1000, load_default=_SERVER["max_json_depth"])
+
+
+class LedgerSection(Section):
+    """``[ledger]``"""
+
+    url = Address(
+        "Database of the ledger, as a SQLAlchemy address; a SQLite file in `data_dir` unless set.",
+        "postgresql+psycopg",
+        "postgresql",
+        "postgres",
+        local=("sqlite",),
+        example="postgresql://user:password@host/database",
+        load_default=_LEDGER["url"],
+    )
+    flush_interval_s = Seconds(
+        "Seconds between two batches written from the journal to the ledger.",
+        high=3600,
+        load_default=_LEDGER["flush_interval_s"],
+    )
+    segment_bytes = Whole(
+        "Size in bytes at which a journal file is closed and the next one begun.",
+        4096,
+        2**40,
+        load_default=_LEDGER["segment_bytes"],
+    )
+
+
+class LogSection(Section):
+    """``[log]``"""
+
+    level = Choice(
+        "Least level that is logged.",
+        "debug",
+        "info",
+        "warning",
+        "error",
+        "critical",
+        load_default=_LOG["level"],
+    )
+    spans = Choice(
+        "Which `span_end` lines are logged: none, those of stages, or all.",
+        "none",
+        "stage",
+        "all",
+        load_default=_LOG["spans"],
+    )
+    inferences = Flag("Whether `inference_end` lines are logged.", load_default=_LOG["inferences"])
+    capture = Choice(
+        "Whether messages and answers are kept in the ledger.", "full", "none", load_default=_LOG["capture"]
+    )
+
+
+class StagesSection(Section):
+    """``[stages]``"""
+
+    disabled = Names("Stages of the chain that do not run.", load_default=list)
+
+
+class NoOptions(Section):
+    """Options of a provider type that has none."""
+
+
+class OpenAIOptions(Section):
+    """``options`` of type ``openai``"""
+
+    organization = Text("Organization that requests are made for.")
+    project = Text("Project that requests are made for.")
+
+
+class AzureOptions(Section):
+    """``options`` of type ``azure``"""
+
+    api_version = Text(
+        "Version of Azure's API; without one the versionless address `/openai/v1` is used.",
+        'a version such as "2024-10-21" or "preview"',
+        pattern=r"[A-Za-z0-9-]+",
+    )
+
+
+class EchoOptions(Section):
+    """``options`` of type ``echo``"""
+
+    delay_s = Seconds("Seconds before the answer.", zero=True)
+    chunk_delay_s = Seconds("Seconds before each piece of a streamed answer.", zero=True)
+
+
+OPTIONS: Mapping[str, Schema] = {
+    "openai": OpenAIOptions(),
+    "azure": AzureOptions(),
+    "anthropic": NoOptions(),
+    "gemini": NoOptions(),
+    "ollama": NoOptions(),
+    "echo": EchoOptions(),
+}
+"""What each type of provider may be told in ``options``."""
+
+TYPES = tuple(OPTIONS)
+"""Types of provider, which are also the names under which no ``type`` needs to be said."""
+
+_NEEDS = {
+    "openai": (("api_key", "base_url"), "OPENAI_API_KEY"),
+    "anthropic": (("api_key", "base_url"), "ANTHROPIC_API_KEY"),
+    "gemini": (("api_key", "base_url"), "GEMINI_API_KEY"),
+}
+"""Type → settings of which one must be there, and the variable that usually has the first."""
+
+
+class ProviderSection(Section):
+    """``[providers.NAME]``"""
+
+    enabled = Flag("Whether the provider is on.", load_default=True)
+    type = Choice(
+        "Protocol that the provider speaks; may be left out where the table's name is one of them.",
+        *TYPES,
+        required=True,
+    )
+    base_url = ServiceAddress(
+        "Where the provider is; the type's public address unless set.", load_default=None
+    )
+    api_key = Text("Credential for the provider.", secret=True, load_default=None)
+    models = Names(
+        "Models to list and to route to by bare name, beside those in the price book.", load_default=list
+    )
+    price_as = Text(
+        "Provider family under which prices are looked up; the type's own unless set.",
+        load_default=_PROVIDER["price_as"],
+    )
+    connect_timeout_s = Seconds("Seconds to connect.", load_default=_PROVIDER["connect_timeout_s"])
+    first_byte_timeout_s = Seconds(
+        "Seconds from having sent the request to the first byte of the answer.",
+        load_default=_PROVIDER["first_byte_timeout_s"],
+    )
+    idle_timeout_s = Seconds(
+        "Longest silence inside an answer, in seconds.", load_default=_PROVIDER["idle_timeout_s"]
+    )
+    total_timeout_s = Seconds(
+        "Seconds for one attempt in all, streams included.", load_default=_PROVIDER["total_timeout_s"]
+    )
+    max_connections = Whole(
+        "Connections held open to the provider.", 1, 65_535, load_default=_PROVIDER["max_connections"]
+    )
+    options = FreeTable("What only this type of provider knows.")
+
+    @validates_schema(skip_on_field_errors=False)
+    def _check_type(self, data: dict[str, Any], **_: Any) -> None:
+        """What depends on the type: its options, and what it cannot do without."""
+        kind = data.get("type")
+        if kind is None or not data.get("enabled", True):
+            return
+        errors: dict[str, Any] = {}
+        if kind in _NEEDS:
+            either, variable = _NEEDS[kind]
+            if all(data.get(name) is None for name in either):
+                errors["api_key"] = [
+                    f'is missing; set {variable}, or write api_key = "${{{variable}}}", or base_url for a '
+                    "server that needs no key"
+                ]
+        elif kind == "azure":
+            for name, variable in (
+                ("base_url", "AZURE_OPENAI_ENDPOINT"),
+                ("api_key", "AZURE_OPENAI_API_KEY"),
+            ):
+                if data.get(name) is None:
+                    errors[name] = [f'is missing; set {variable}, or write {name} = "${{{variable}}}"']
+        wrong = OPTIONS[kind].validate(data.get("options") or {})
+        if wrong:
+            errors["options"] = wrong
+        if errors:
+            raise ValidationError(errors)
+
+
+class ModelSection(Section):
+    """``[models.ALIAS]``"""
+
+    provider = Text("Name of the provider that answers.", required=True)
+    model = Text("The model's name at the provider.", required=True)
+    evaluate = Checks("Checks of this model's answers; those of `[evaluate]` unless set.", load_default=None)
+    on_failure = Choice(
+        "What a failed check does; what `[evaluate]` says unless set.", "observe", "block", load_default=None
+    )
+
+
+class EvaluateSection(Section):
+    """``[evaluate]``"""
+
+    checks = Checks("Checks where neither the model nor the request says any.", load_default=list)
+    on_failure = Choice(
+        "What a failed check does: `observe` records it, `block` also refuses the answer with 422.",
+        "observe",
+        "block",
+        load_default=_defaults(EvaluateSettings)["on_failure"],
+    )
+
+
+class PriceSection(Section):
+    """``[[prices]]``: what one model costs, from when on, and under which conditions."""
+
+    provider = Text("Provider family that the price is for, as in a provider's `price_as`.", required=True)
+    model = Text("The model's name, or a pattern as `match` says.", required=True)
+    match = Choice("How `model` is compared.", "exact", "prefix", "regex", load_default="exact")
+    valid_from = Moment("First moment of validity; ever since unless set.", load_default=None)
+    valid_to = Moment("First moment of no validity any more; until replaced unless set.", load_default=None)
+    service_tier = Text(
+        "Billed tier that the price is for, such as `flex` or `batch`; standard unless set.",
+        load_default=None,
+    )
+    above_input_tokens = Whole(
+        "The price is for requests with more input tokens than this.", 0, 2**40, load_default=0
+    )
+    input = Amount("USD per 1,000,000 input tokens.")
+    output = Amount("USD per 1,000,000 output tokens.")
+    cache_read = Amount("USD per 1,000,000 input tokens read from the provider's cache.")
+    cache_write = Amount("USD per 1,000,000 input tokens written to the provider's cache.")
+    cache_write_1h = Amount("USD per 1,000,000 input tokens written to the cache for one hour.")
+    reasoning = Amount("USD per 1,000,000 reasoning tokens, where they cost other than output.")
+    input_audio = Amount("USD per 1,000,000 audio tokens of the input.")
+    cache_read_audio = Amount("USD per 1,000,000 audio tokens read from the provider's cache.")
+    output_audio = Amount("USD per 1,000,000 audio tokens of the output.")
+    input_image = Amount("USD per 1,000,000 image tokens of the input.")
+    output_image = Amount("USD per 1,000,000 image tokens of the output.")
+    request = Amount("USD per request.")
+    web_search = Amount("USD per web search that the provider made.")
+
+    @validates_schema(skip_on_field_errors=False, pass_original=True)
+    def _check_prices(self, data: dict[str, Any], written: Mapping[str, Any], **_: Any) -> None:
+        """At least one price, none finer than is kept, a period that ends after it begins."""
+        errors: dict[str, list[str]] = {}
+        units = (*PER_MILLION, *PER_ONE)
+        priced = [name for name in units if name in data]
+        if not any(name in written for name in units):
+            raise ValidationError("has no price; give at least one, such as input = 0.15 and output = 0.6")
+        for name in priced:
+            limit = PRICE_DECIMALS - (6 if name in PER_MILLION else 0)
+            if decimals(data[name]) > limit:
+                errors[name] = [f"must have at most {limit} decimals"]
+        if data.get("match") == "regex" and "model" in data:
+            try:
+                re.compile(data["model"])
+            except re.error as exc:
+                errors["model"] = [f"must be a regular expression, as match says: {exc}"]
+        start, end = data.get("valid_from"), data.get("valid_to")
+        if start is not None and end is not None and end <= start:
+            errors["valid_to"] = ["must be after valid_from"]
+        if errors:
+            raise ValidationError(errors)
+
+
+def decimals(amount: Decimal) -> int:
+    """How many decimals an amount needs to be written exactly."""
+    exponent = amount.normalize().as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+class PluginsSection(Section):
+    """``[plugins]``"""
+
+    disabled = Names("Plugins (entry-point names) that are not loaded.", load_default=list)
+    required = Names("Plugins (entry-point names) without which nothing starts.", load_default=list)
+
+    @validates_schema
+    def _check_both(self, data: dict[str, Any], **_: Any) -> None:
+        for index, name in enumerate(data["required"]):
+            if name in data["disabled"]:
+                raise ValidationError({"required": {index: [f"{name!r} is also in plugins.disabled"]}})
+
+
+class Configuration(Section):
+    """The whole of ``maester.toml``, but for the sections of plugins."""
+
+    data_dir = Text(
+        "Folder of the embedded ledger and the journal, relative to the working folder; `~` is your home.",
+        load_default=str(_defaults(Settings)["data_dir"]),
+    )
+    server = Table(ServerSection, "How the HTTP service listens and what it accepts.")
+    ledger = Table(LedgerSection, "Where the durable record is.")
+    log = Table(LogSection, "What is logged, and how much content is kept.")
+    stages = Table(StagesSection, "The chain's stages.")
+    providers = NamedTables(
+        ProviderSection,
+        "Providers, each under a name of your choice.",
+        name='a name of letters, digits, ".", "_" and "-", at most 64 long',
+        pattern=_PROVIDER_NAME,
+    )
+    models = NamedTables(
+        ModelSection,
+        "Names that callers use, and what stands behind each.",
+        name="a name without white space, at most 200 long",
+        pattern=_ALIAS,
+    )
+    evaluate = Table(EvaluateSection, "What is checked where neither the model nor the request says.")
+    prices = TableList(PriceSection, "Prices that win over every other source.")
+    plugins = Table(PluginsSection, "What may load.")
+
+
+CONFIGURATION = Configuration()
