@@ -173,6 +173,10 @@ class PluginLoader:
                 self._fail(candidate, exc.args[0])
         return found
 
+    def reports(self) -> tuple[PluginReport, ...]:
+        """What has become of every plugin so far."""
+        return tuple(map(_report, self._candidates))
+
     def _register_one(self, candidate: _Candidate, settings: Settings, taken: dict[str, set[str]]) -> None:
         section = _section_of(candidate, settings)
         for kind, (hook, check) in _KINDS.items():
@@ -241,7 +245,7 @@ class PluginLoader:
             evaluators=MappingProxyType(dict(all_of("evaluator"))),
             stages=tuple(thing for _, thing in all_of("stage")),
             sinks=tuple(thing for _, thing in all_of("sink")),
-            plugins=tuple(map(_report, self._candidates)),
+            plugins=self.reports(),
         )
 
 

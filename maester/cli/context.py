@@ -1,0 +1,144 @@
+"""What every command is given: the options that belong to all of them, and what they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from maester.database import Database
+    from maester.ledger.queries import Ledger
+    from maester.plugins import PluginLoader
+    from maester.runtime import Runtime
+    from maester.settings import Settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class CommandLine:
+    """The common options. What they lead to is imported when it is asked for: ``maester --help`` needs none.
+
+    :ivar config: path of the configuration file; ``None`` for the usual places.
+    :ivar json: whether data, and errors, are written as JSON.
+    """
+
+    config: str | None = None
+    json: bool = False
+
+    def load(self) -> tuple[Settings, PluginLoader]:
+        """The configuration, and the plugins that were found for it, which have not registered yet.
+
+        :raises ConfigError: with every problem of the configuration.
+        """
+        from maester import config as configuration
+        from maester.plugins import PluginLoader
+        from maester.runtime import BUILTINS
+
+        loader = PluginLoader(BUILTINS)
+        loader.discover(configuration.disabled_plugins(self.config))
+        return configuration.load(self.config, None, loader.sections()), loader
+
+    def settings(self) -> Settings:
+        """The configuration.
+
+        :raises ConfigError: with every problem of it.
+        """
+        return self.load()[0]
+
+    def plugin_commands(self) -> tuple[list[Any], list[tuple[str, str]]]:
+        """What installed plugins add to the command line, and the name and error of each that failed.
+
+        :raises ConfigError: if the configuration cannot be read, which may disable plugins.
+        """
+        from maester import config as configuration
+        from maester.plugins import PluginLoader
+
+        loader = PluginLoader()
+        loader.discover(configuration.disabled_plugins(self.config))
+        commands = loader.commands()
+        failed = [(report.name, report.error) for report in loader.reports() if report.error is not None]
+        return commands, failed
+
+    @contextmanager
+    def runtime(self) -> Iterator[Runtime]:
+        """Everything, put together; at the end what was recorded is in the ledger.
+
+        :raises MaesterError: as `Runtime.build` does.
+        """
+        from maester.runtime import Runtime
+
+        with Runtime.build(self.config) as runtime:
+            yield runtime
+
+    @contextmanager
+    def database(self) -> Iterator[Database]:
+        """The ledger's database, created or migrated where that is for Maester to do.
+
+        :raises LedgerError: when it cannot be opened.
+        """
+        from maester.database import Database
+
+        database = Database(self.settings().ledger_url)
+        try:
+            database.prepare()
+            yield database
+        finally:
+            database.close()
+
+    @contextmanager
+    def ledger(self) -> Iterator[Ledger]:
+        """The ledger, to read in; safe while the service runs.
+
+        :raises LedgerError: when it cannot be opened.
+        """
+        from maester.ledger.queries import Ledger
+
+        with self.database() as database:
+            yield Ledger(database)
+
+
+pass_line = click.make_pass_decorator(CommandLine, ensure=True)
+"""Gives a command the `CommandLine` as its first argument."""
+
+
+def _put(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """A callback that notes an option, and leaves alone what was noted when the option is not given."""
+
+    def note(context: click.Context, _: click.Parameter, value: Any) -> None:
+        if value:
+            setattr(context.ensure_object(CommandLine), name, value)
+
+    return note
+
+
+def config_option(command: Command) -> Command:
+    """Adds ``--config``."""
+    return click.option(
+        "--config",
+        metavar="PATH",
+        type=click.Path(dir_okay=False),
+        expose_value=False,
+        callback=_put("config"),
+        help="The configuration file; else $MAESTER_CONFIG, else ./maester.toml.",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """Adds ``--json``."""
+    return click.option(
+        "--json",
+        is_flag=True,
+        expose_value=False,
+        callback=_put("json"),
+        help="Write data to stdout, and errors to stderr, as JSON.",
+    )(command)
+
+
+def common_options(command: Command) -> Command:
+    """Adds ``--config`` and ``--json``."""
+    return config_option(json_option(command))
