@@ -146,6 +146,14 @@ class Client:
         """
         raise failures.in_stream(self.name, event, incoming.headers, self._secrets)
 
+    def bad_body(self, what: str, body: Mapping[str, Any]) -> NoReturn:
+        """`bad`, for an answer that is already parsed."""
+        self.bad(what, orjson.dumps(body))
+
+    def failed_body(self, body: Mapping[str, Any]) -> NoReturn:
+        """Raise what an error stands for that came with a status of success."""
+        raise failures.in_stream(self.name, body, {}, self._secrets)
+
     def close(self) -> None:
         """Close idle connections."""
         close = getattr(self._transport, "close", None)

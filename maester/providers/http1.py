@@ -163,6 +163,24 @@ class Answer:
         finally:
             self.close()
 
+    def drain(self, seconds: float) -> None:
+        """Read on to the end, for so long and so much, so that the connection can serve again."""
+        terms = self._terms
+        until = time.monotonic() + seconds
+        self._terms = Terms(terms.provider, seconds, min(until, terms.deadline), seconds)
+        size = 0
+        try:
+            for piece in self:
+                size += len(piece)
+                if size > _PIECE:
+                    break
+        except ProviderError:
+            # Reading has hung up already; what would have come is of no interest.
+            return
+        finally:
+            self._terms = terms
+            self.close()
+
     def close(self) -> None:
         """Hang up, unless the body was read to its end."""
         ending, self._ending = self._ending, None

@@ -75,6 +75,13 @@ class Incoming(Protocol):
         """The body in pieces, each as soon as it has arrived."""
         ...
 
+    def drain(self, seconds: float) -> None:
+        """Take what is left of a body whose meaning is complete, and let go of the connection.
+
+        What does not end within `seconds` is hung up on. Never raises.
+        """
+        ...
+
     def close(self) -> None:
         """End the exchange; before the body's end this hangs up on the provider."""
         ...
