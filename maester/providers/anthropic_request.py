@@ -55,6 +55,9 @@ THINKING_BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16384,
 
 SERVICE_TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
 
+LATEST_VERSION = "2026-10-21"
+FIRST_VERSION = "2023-06-01"
+
 _TAKES_BUDGET = re.compile(r"claude-(?:3-|(?:opus|sonnet|haiku)-4(?:-[015])?(?:-\d{8})?(?:-latest)?$)")
 
 
@@ -91,6 +94,28 @@ def messages_body(
         if body["max_tokens"] is None:
             body["max_tokens"] = default_max_tokens + _thinking_budget(body)
     return body
+
+
+def version_for(body: Mapping[str, Any]) -> str:
+    """The latest ``anthropic-version`` that takes a request.
+
+    Version 2026-10-21 answers 400 to sampling parameters, to documents that stand in what the model
+    said, and to citations on what the user said; its predecessor takes them.
+    """
+    if not SAMPLING.isdisjoint(body):
+        return FIRST_VERSION
+    messages = body.get("messages")
+    for message in messages if isinstance(messages, list | tuple) else ():
+        content = message.get("content") if isinstance(message, Mapping) else None
+        if isinstance(content, list | tuple):
+            role = message.get("role")
+            for block in content:
+                if isinstance(block, Mapping) and (
+                    (role == "assistant" and block.get("type") == "document")
+                    or (role == "user" and block.get("type") == "text" and block.get("citations"))
+                ):
+                    return FIRST_VERSION
+    return LATEST_VERSION
 
 
 def _as_blocks(system: Any) -> Sequence[Any]:

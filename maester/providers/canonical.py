@@ -13,12 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ..errors import BadProviderResponse, InvalidRequest, UnsupportedParameter
+from ..errors import InvalidRequest, UnsupportedParameter
 from ..model import Usage
 from ..shape import ShapeError, kind_of, list_at, object_at, text_at
-
-RECEIVED_CHARACTERS = 2000
-"""How much of an answer that made no sense is kept with the error."""
 
 ATTRIBUTION = frozenset({"user", "metadata", "safety_identifier"})
 """Names that say who asks. They are recorded here and never forwarded."""
@@ -87,37 +84,6 @@ def reading_request() -> Iterator[None]:
         yield
     except ShapeError as error:
         raise InvalidRequest(f"The request is malformed: {error}.", param=error.path) from None
-
-
-@contextmanager
-def reading_answer(provider: str, received: Any) -> Iterator[None]:
-    """Turn a `ShapeError` in a provider's answer into a `BadProviderResponse` with its beginning."""
-    try:
-        yield
-    except ShapeError as error:
-        raise malformed(provider, str(error), received) from None
-
-
-def malformed(provider: str, flaw: str, received: Any) -> BadProviderResponse:
-    """The error for an answer that breaks its format, with the beginning of what was received."""
-    if isinstance(received, bytes | bytearray | memoryview):
-        beginning = bytes(received[: RECEIVED_CHARACTERS * 4]).decode("utf-8", "replace")
-    else:
-        beginning = str(received)
-    return BadProviderResponse(
-        f"The provider '{provider}' sent a malformed answer: {flaw}.",
-        provider=provider,
-        received=beginning[:RECEIVED_CHARACTERS],
-    )
-
-
-def truncated(provider: str, missing: str, received: str) -> BadProviderResponse:
-    """The error for a stream that ended before its end, with the text that had arrived."""
-    return BadProviderResponse(
-        f"The provider '{provider}' ended its stream without {missing}: the answer is cut off.",
-        provider=provider,
-        received=received[:RECEIVED_CHARACTERS],
-    )
 
 
 def stop_list(value: Any) -> list[str]:
