@@ -8,17 +8,19 @@ the model's; what answered, and is billed, is in the answer.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import ClassVar
 from urllib.parse import quote
 
 from maester.errors import ConfigError
 from maester.settings import ProviderSettings
 
+from . import options
 from .client import Client
-from .openai import OpenAI
+from .openai import COMMON_OPTIONS, OpenAI
 from .transport import Transport
 
-_OPTIONS = frozenset({"headers", "stream_usage", "done_marker", "api_version", "auth"})
+_AUTH: options.Check = (lambda value: value in ("api-key", "bearer"), "api-key or bearer")
 
 
 class Azure(OpenAI):
@@ -32,9 +34,11 @@ class Azure(OpenAI):
     """
 
     type = "azure"
-
-    def _option_names(self) -> frozenset[str]:
-        return _OPTIONS
+    _known_options: ClassVar[Mapping[str, options.Check]] = {
+        **COMMON_OPTIONS,
+        "api_version": options.TEXT,
+        "auth": _AUTH,
+    }
 
     def _make_client(self, settings: ProviderSettings, transport: Transport | None) -> Client:
         key = f"providers.{settings.name}"
@@ -45,12 +49,11 @@ class Azure(OpenAI):
                 param=f"{key}.base_url",
             )
         headers = self._own_headers()
-        auth: Any = self._options.get("auth", "api-key")
-        if auth not in ("api-key", "bearer"):
-            raise ConfigError(f"{key}.options.auth must be api-key or bearer.", param=f"{key}.options.auth")
         if settings.api_key:
-            name, value = ("Authorization", f"Bearer {settings.api_key}")
-            headers.update({name: value} if auth == "bearer" else {"api-key": settings.api_key})
+            if self._options.get("auth") == "bearer":
+                headers["Authorization"] = f"Bearer {settings.api_key}"
+            else:
+                headers["api-key"] = settings.api_key
         version = self._options.get("api_version", "v1")
         self._dated = version not in ("v1", "preview", "latest")
         endpoint = settings.base_url.rstrip("/")

@@ -322,9 +322,9 @@ def _inputs(given: Any) -> list[tuple[bytes, int]]:
     return out
 
 
-def _vector(data: bytes, length: int) -> tuple[float, ...]:
+def _vector(data: bytes, length: int) -> list[float]:
     """A unit vector of 32-bit floats made of the bytes' SHAKE-128."""
     numbers = struct.unpack(f"<{length}i", hashlib.shake_128(data).digest(4 * length))
     norm = sum(number * number for number in numbers) ** 0.5 or 1.0
     rounded = struct.pack(f"<{length}f", *(number / norm for number in numbers))
-    return struct.unpack(f"<{length}f", rounded)
+    return list(struct.unpack(f"<{length}f", rounded))

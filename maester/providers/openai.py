@@ -7,13 +7,12 @@ Maester's own dialect, requests and answers pass through with every key they hav
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from maester.errors import ConfigError
 from maester.model import Call, Chunk, Response
 from maester.settings import ProviderSettings
 
-from . import sse
+from . import options, sse
 from .client import Client
 from .openai_usage import usage_of
 from .transport import Incoming, Transport
@@ -23,7 +22,14 @@ BASE_URL = "https://api.openai.com/v1"
 DRAIN_S = 0.1
 """Seconds that the end of the connection's answer may take after the end of the stream in it."""
 
-_OPTIONS = frozenset({"organization", "project", "headers", "stream_usage", "done_marker"})
+_TRUTH: options.Check = (lambda value: isinstance(value, bool), "true or false")
+
+COMMON_OPTIONS: Mapping[str, options.Check] = {
+    "headers": options.HEADERS,
+    "stream_usage": _TRUTH,
+    "done_marker": _TRUTH,
+}
+"""Options of every type that speaks OpenAI's format."""
 
 
 class OpenAI:
@@ -41,6 +47,11 @@ class OpenAI:
 
     type = "openai"
     dialect = "openai"
+    _known_options: ClassVar[Mapping[str, options.Check]] = {
+        **COMMON_OPTIONS,
+        "organization": options.TEXT,
+        "project": options.TEXT,
+    }
 
     def __init__(self, settings: ProviderSettings, transport: Transport | None = None) -> None:
         """Take the settings; nothing is called yet.
@@ -48,7 +59,7 @@ class OpenAI:
         :raises ConfigError: naming the setting that is wrong.
         """
         self.name = settings.name
-        self._options = self._checked_options(settings)
+        self._options = options.checked(settings, self._known_options)
         self._stream_usage = self._options.get("stream_usage", True)
         self._done_marker = self._options.get("done_marker", True)
         self._client = self._make_client(settings, transport)
@@ -115,30 +126,6 @@ class OpenAI:
             if option in self._options:
                 headers[header] = self._options[option]
         return headers
-
-    def _option_names(self) -> frozenset[str]:
-        return _OPTIONS
-
-    def _checked_options(self, settings: ProviderSettings) -> Mapping[str, Any]:
-        prefix = f"providers.{settings.name}.options"
-        known = self._option_names()
-        for name, value in settings.options.items():
-            key = f"{prefix}.{name}"
-            if name not in known:
-                raise ConfigError(
-                    f"{key} is not an option of type {self.type}; there are: {', '.join(sorted(known))}.",
-                    param=key,
-                )
-            if name in ("stream_usage", "done_marker"):
-                usable, wanted = isinstance(value, bool), "true or false"
-            elif name == "headers":
-                usable = isinstance(value, Mapping) and all(isinstance(text, str) for text in value.values())
-                wanted = "a table of strings"
-            else:
-                usable, wanted = isinstance(value, str) and bool(value), "a string"
-            if not usable:
-                raise ConfigError(f"{key} must be {wanted}.", param=key)
-        return settings.options
 
     def _completion(self, body: dict[str, Any], model: str) -> Response:
         if body.get("error") is not None:
