@@ -13,6 +13,7 @@ from typing import Any
 from ..model import NOTHING
 from ..settings import Settings
 from .building import settings_of
+from .early import early
 from .loading import disabled_plugins, resolve
 
 
@@ -33,4 +34,4 @@ def load(
     return settings_of(resolve(path, environ, sections))
 
 
-__all__ = ["disabled_plugins", "load", "resolve", "settings_of"]
+__all__ = ["disabled_plugins", "early", "load", "resolve", "settings_of"]

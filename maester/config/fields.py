@@ -6,6 +6,7 @@ Text becomes a number or a boolean only where it came from the environment; see 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Mapping
@@ -20,6 +21,15 @@ from ..checks import MAX_CHECKS, parse_checks
 from ..errors import ConfigError
 
 UNKNOWN = "is not a known key"
+
+
+def defaults_of(settings: type[Any]) -> dict[str, Any]:
+    """The default of each field of a dataclass that has a plain one."""
+    return {
+        each.name: each.default
+        for each in dataclasses.fields(settings)
+        if each.default is not dataclasses.MISSING
+    }
 
 
 class Section(Schema):
@@ -296,56 +306,3 @@ class Checks(Setting):
         if errors:
             raise ValidationError(errors)
         return value
-
-
-class Table(fields.Nested):
-    """A table with keys of its own."""
-
-    def __init__(self, section: type[Schema], about: str, **options: Any) -> None:
-        messages: dict[str, Any] = {"type": "must be a table", "null": "must be a table"}
-        options.setdefault("load_default", lambda: self.schema.load({}))
-        super().__init__(section, error_messages=messages, metadata={"description": about}, **options)
-
-
-class NamedTables(fields.Dict):
-    """Tables under names of the user's choice.
-
-    :param pattern: what a name must match.
-    """
-
-    def __init__(self, section: type[Schema], about: str, *, name: str, pattern: str, **options: Any) -> None:
-        self.pattern = pattern
-        super().__init__(
-            keys=Text(name, name, pattern=pattern),
-            values=fields.Nested(section, error_messages={"null": "must be a table"}),
-            error_messages={"invalid": "must be a table of tables", "null": "must be a table of tables"},
-            metadata={"description": about},
-            load_default=dict,
-            **options,
-        )
-
-
-class TableList(fields.List[Any]):
-    """A list of tables (``[[name]]``)."""
-
-    def __init__(self, section: type[Schema], about: str, **options: Any) -> None:
-        must = "must be a list of tables"
-        super().__init__(
-            fields.Nested(section, error_messages={"null": "must be a table"}),
-            error_messages={"invalid": must, "null": must},
-            metadata={"description": about},
-            load_default=list,
-            **options,
-        )
-
-
-class FreeTable(Setting):
-    """A table whose keys are said elsewhere."""
-
-    def __init__(self, about: str, **options: Any) -> None:
-        super().__init__("a table", about, {"type": "object"}, load_default=dict, **options)
-
-    def read(self, value: Any) -> dict[str, Any]:
-        if not isinstance(value, Mapping):
-            raise ValueError
-        return dict(value)

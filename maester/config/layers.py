@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 Path = tuple[str | int, ...]
@@ -12,22 +11,27 @@ Path = tuple[str | int, ...]
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a value came from: a line of a file, an environment variable, or neither, a default.
+class Origin(str):
+    """Where a value came from, in words: ``maester.toml:12``, ``environment MAESTER_PORT``, ``default``.
 
-    A value of a file that was interpolated has both.
+    :ivar file: the file, if it stands in one.
+    :ivar line: its line in the file, from 1.
+    :ivar variable: the environment variable; with a file, the one that was interpolated.
     """
 
-    file: str | None = None
-    line: int | None = None
-    variable: str | None = None
+    file: str | None
+    line: int | None
+    variable: str | None
 
-    def __str__(self) -> str:
-        if self.file is not None:
-            place = self.file if self.line is None else f"{self.file}:{self.line}"
-            return place if self.variable is None else f"{place} (${{{self.variable}}})"
-        return "default" if self.variable is None else f"environment {self.variable}"
+    def __new__(cls, file: str | None = None, line: int | None = None, variable: str | None = None) -> Origin:
+        if file is not None:
+            text = file if line is None else f"{file}:{line}"
+            text += "" if variable is None else f" (${{{variable}}})"
+        else:
+            text = "default" if variable is None else f"environment {variable}"
+        origin = super().__new__(cls, text)
+        origin.file, origin.line, origin.variable = file, line, variable
+        return origin
 
 
 DEFAULT = Origin()

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from urllib.parse import unquote
 
 SECRET_NAME = re.compile(
-    r"(?i)(?:^|[_-])(?:api_?key|key|secret|password|passwd|passphrase|token|credentials?)$"
+    r"(?i)(?:^|[_-])(?:api_?key|key|secret|password|passwd|passphrase|token|credentials?|authorization|cookie)$"
 )
 """Names of keys and variables whose values are secrets."""
 

@@ -52,7 +52,7 @@ class Problem:
         """The problem as plain JSON values."""
         return {
             "key": dotted(self.path) or None,
-            "origin": str(self.origin),
+            "origin": self.origin,
             "file": self.origin.file,
             "line": self.origin.line,
             "variable": self.origin.variable,

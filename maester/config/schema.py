@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
 from decimal import Decimal
 from typing import Any
 
-from marshmallow import Schema, ValidationError, validates_schema
+from marshmallow import ValidationError, validates_schema
 
 from ..settings import (
     EvaluateSettings,
     LedgerSettings,
     LogSettings,
-    ProviderSettings,
     ServerSettings,
     Settings,
 )
@@ -28,18 +26,16 @@ from .fields import (
     Checks,
     Choice,
     Flag,
-    FreeTable,
     Moment,
-    NamedTables,
     Names,
     Seconds,
     Section,
-    ServiceAddress,
-    Table,
-    TableList,
     Text,
     Whole,
+    defaults_of,
 )
+from .provider_schema import PROVIDER_NAME, ProviderSection
+from .tables import NamedTables, Table, TableList
 
 PER_MILLION = (
     "input",
@@ -62,19 +58,12 @@ PER_ONE = ("request", "web_search")
 PRICE_DECIMALS = 12
 """Decimals of a price per single unit that the price book keeps."""
 
-_PROVIDER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _ALIAS = r"\S{1,200}"
 
 
-def _defaults(settings: type[Any]) -> dict[str, Any]:
-    """The default of each field of a dataclass that has a plain one."""
-    return {each.name: each.default for each in fields(settings) if each.default is not MISSING}
-
-
-_SERVER = _defaults(ServerSettings)
-_LEDGER = _defaults(LedgerSettings)
-_LOG = _defaults(LogSettings)
-_PROVIDER = _defaults(ProviderSettings)
+_SERVER = defaults_of(ServerSettings)
+_LEDGER = defaults_of(LedgerSettings)
+_LOG = defaults_of(LogSettings)
 
 
 class ServerSection(Section):
@@ -155,119 +144,6 @@ class StagesSection(Section):
     disabled = Names("Stages of the chain that do not run.", load_default=list)
 
 
-class NoOptions(Section):
-    """Options of a provider type that has none."""
-
-
-class OpenAIOptions(Section):
-    """``options`` of type ``openai``"""
-
-    organization = Text("Organization that requests are made for.")
-    project = Text("Project that requests are made for.")
-
-
-class AzureOptions(Section):
-    """``options`` of type ``azure``"""
-
-    api_version = Text(
-        "Version of Azure's API; without one the versionless address `/openai/v1` is used.",
-        'a version such as "2024-10-21" or "preview"',
-        pattern=r"[A-Za-z0-9-]+",
-    )
-
-
-class EchoOptions(Section):
-    """``options`` of type ``echo``"""
-
-    delay_s = Seconds("Seconds before the answer.", zero=True)
-    chunk_delay_s = Seconds("Seconds before each piece of a streamed answer.", zero=True)
-
-
-OPTIONS: Mapping[str, Schema] = {
-    "openai": OpenAIOptions(),
-    "azure": AzureOptions(),
-    "anthropic": NoOptions(),
-    "gemini": NoOptions(),
-    "ollama": NoOptions(),
-    "echo": EchoOptions(),
-}
-"""What each type of provider may be told in ``options``."""
-
-TYPES = tuple(OPTIONS)
-"""Types of provider, which are also the names under which no ``type`` needs to be said."""
-
-_NEEDS = {
-    "openai": (("api_key", "base_url"), "OPENAI_API_KEY"),
-    "anthropic": (("api_key", "base_url"), "ANTHROPIC_API_KEY"),
-    "gemini": (("api_key", "base_url"), "GEMINI_API_KEY"),
-}
-"""Type → settings of which one must be there, and the variable that usually has the first."""
-
-
-class ProviderSection(Section):
-    """``[providers.NAME]``"""
-
-    enabled = Flag("Whether the provider is on.", load_default=True)
-    type = Choice(
-        "Protocol that the provider speaks; may be left out where the table's name is one of them.",
-        *TYPES,
-        required=True,
-    )
-    base_url = ServiceAddress(
-        "Where the provider is; the type's public address unless set.", load_default=None
-    )
-    api_key = Text("Credential for the provider.", secret=True, load_default=None)
-    models = Names(
-        "Models to list and to route to by bare name, beside those in the price book.", load_default=list
-    )
-    price_as = Text(
-        "Provider family under which prices are looked up; the type's own unless set.",
-        load_default=_PROVIDER["price_as"],
-    )
-    connect_timeout_s = Seconds("Seconds to connect.", load_default=_PROVIDER["connect_timeout_s"])
-    first_byte_timeout_s = Seconds(
-        "Seconds from having sent the request to the first byte of the answer.",
-        load_default=_PROVIDER["first_byte_timeout_s"],
-    )
-    idle_timeout_s = Seconds(
-        "Longest silence inside an answer, in seconds.", load_default=_PROVIDER["idle_timeout_s"]
-    )
-    total_timeout_s = Seconds(
-        "Seconds for one attempt in all, streams included.", load_default=_PROVIDER["total_timeout_s"]
-    )
-    max_connections = Whole(
-        "Connections held open to the provider.", 1, 65_535, load_default=_PROVIDER["max_connections"]
-    )
-    options = FreeTable("What only this type of provider knows.")
-
-    @validates_schema(skip_on_field_errors=False)
-    def _check_type(self, data: dict[str, Any], **_: Any) -> None:
-        """What depends on the type: its options, and what it cannot do without."""
-        kind = data.get("type")
-        if kind is None or not data.get("enabled", True):
-            return
-        errors: dict[str, Any] = {}
-        if kind in _NEEDS:
-            either, variable = _NEEDS[kind]
-            if all(data.get(name) is None for name in either):
-                errors["api_key"] = [
-                    f'is missing; set {variable}, or write api_key = "${{{variable}}}", or base_url for a '
-                    "server that needs no key"
-                ]
-        elif kind == "azure":
-            for name, variable in (
-                ("base_url", "AZURE_OPENAI_ENDPOINT"),
-                ("api_key", "AZURE_OPENAI_API_KEY"),
-            ):
-                if data.get(name) is None:
-                    errors[name] = [f'is missing; set {variable}, or write {name} = "${{{variable}}}"']
-        wrong = OPTIONS[kind].validate(data.get("options") or {})
-        if wrong:
-            errors["options"] = wrong
-        if errors:
-            raise ValidationError(errors)
-
-
 class ModelSection(Section):
     """``[models.ALIAS]``"""
 
@@ -287,7 +163,7 @@ class EvaluateSection(Section):
         "What a failed check does: `observe` records it, `block` also refuses the answer with 422.",
         "observe",
         "block",
-        load_default=_defaults(EvaluateSettings)["on_failure"],
+        load_default=defaults_of(EvaluateSettings)["on_failure"],
     )
 
 
@@ -368,7 +244,7 @@ class Configuration(Section):
 
     data_dir = Text(
         "Folder of the embedded ledger and the journal, relative to the working folder; `~` is your home.",
-        load_default=str(_defaults(Settings)["data_dir"]),
+        load_default=str(defaults_of(Settings)["data_dir"]),
     )
     server = Table(ServerSection, "How the HTTP service listens and what it accepts.")
     ledger = Table(LedgerSection, "Where the durable record is.")
@@ -378,7 +254,7 @@ class Configuration(Section):
         ProviderSection,
         "Providers, each under a name of your choice.",
         name='a name of letters, digits, ".", "_" and "-", at most 64 long',
-        pattern=_PROVIDER_NAME,
+        pattern=PROVIDER_NAME,
     )
     models = NamedTables(
         ModelSection,

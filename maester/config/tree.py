@@ -11,10 +11,12 @@ from typing import Any
 
 from marshmallow import Schema, fields
 
-from .fields import Amount, Checks, Flag, FreeTable, Names, Seconds, Whole
+from .fields import Amount, Checks, Flag, Names, Seconds, Whole
 from .layers import Path
 from .masking import SECRET_NAME
-from .schema import CONFIGURATION, OPTIONS
+from .provider_schema import OPTIONS
+from .schema import CONFIGURATION
+from .tables import FreeTable, Structured
 
 Node = Schema | fields.Field[Any] | None
 """A place in the schema; ``None`` where anything goes."""
@@ -66,7 +68,7 @@ def child(node: Node, key: str | int) -> Node:
         return node.value_field
     if isinstance(node, fields.List):
         return node.inner
-    if node is None or type(node) is fields.Raw or isinstance(node, Checks):
+    if node is None or type(node) is fields.Raw or isinstance(node, Checks | Structured):
         return None
     raise NoSuchKey(key)
 
@@ -101,7 +103,7 @@ def is_secret(node: Node, name: str) -> bool:
 
 def is_table(node: Node) -> bool:
     """Whether the value is a table."""
-    return isinstance(node, Schema | fields.Nested | fields.Mapping | FreeTable)
+    return isinstance(node, Schema | fields.Nested | fields.Mapping | Structured)
 
 
 def settings(node: Node, path: Path = ()) -> Iterator[tuple[Path, fields.Field[Any]]]:

@@ -80,9 +80,7 @@ USUAL: Mapping[str, Usual] = {
         ((_KEY,), (_URL,)),
     ),
     "anthropic": Usual({_KEY: ("ANTHROPIC_API_KEY",), _URL: ("ANTHROPIC_BASE_URL",)}, ((_KEY,),)),
-    "gemini": Usual(
-        {_KEY: ("GEMINI_API_KEY", "GOOGLE_API_KEY"), _URL: ("GOOGLE_GEMINI_BASE_URL",)}, ((_KEY,),)
-    ),
+    "gemini": Usual({_KEY: ("GEMINI_API_KEY", "GOOGLE_API_KEY")}, ((_KEY,),)),
     "azure": Usual(
         {
             _KEY: ("AZURE_OPENAI_API_KEY",),

@@ -16,7 +16,8 @@ from .document import FILE_VARIABLE
 from .layers import Layers, Origin, Path
 from .masking import secrets_of
 from .problems import Problems, nearest_name
-from .schema import CONFIGURATION, TYPES
+from .provider_schema import TYPES
+from .schema import CONFIGURATION
 from .tree import Node, NoSuchKey, Sections, child, from_text, names, settings, top
 
 PREFIX = "MAESTER_"

@@ -1,0 +1,113 @@
+"""Fields of the configuration that are tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import Schema, fields
+
+from ..model import Usage
+from .fields import Setting, Text
+
+
+class Table(fields.Nested):
+    """A table with keys of its own."""
+
+    def __init__(self, section: type[Schema], about: str, **options: Any) -> None:
+        messages: dict[str, Any] = {"type": "must be a table", "null": "must be a table"}
+        options.setdefault("load_default", lambda: self.schema.load({}))
+        super().__init__(section, error_messages=messages, metadata={"description": about}, **options)
+
+
+class NamedTables(fields.Dict):
+    """Tables under names of the user's choice.
+
+    :param pattern: what a name must match.
+    """
+
+    def __init__(self, section: type[Schema], about: str, *, name: str, pattern: str, **options: Any) -> None:
+        self.pattern = pattern
+        super().__init__(
+            keys=Text(name, name, pattern=pattern),
+            values=fields.Nested(section, error_messages={"null": "must be a table"}),
+            error_messages={"invalid": "must be a table of tables", "null": "must be a table of tables"},
+            metadata={"description": about},
+            load_default=dict,
+            **options,
+        )
+
+
+class TableList(fields.List[Any]):
+    """A list of tables (``[[name]]``)."""
+
+    def __init__(self, section: type[Schema], about: str, **options: Any) -> None:
+        must = "must be a list of tables"
+        super().__init__(
+            fields.Nested(section, error_messages={"null": "must be a table"}),
+            error_messages={"invalid": must, "null": must},
+            metadata={"description": about},
+            load_default=list,
+            **options,
+        )
+
+
+class Structured(Setting):
+    """A value that is a table whose keys this schema does not say."""
+
+
+class FreeTable(Structured):
+    """A table whose keys are said elsewhere."""
+
+    def __init__(self, about: str, **options: Any) -> None:
+        super().__init__("a table", about, {"type": "object"}, load_default=dict, **options)
+
+    def read(self, value: Any) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise ValueError
+        return dict(value)
+
+
+class Headers(Structured):
+    """A table of HTTP headers, names and values being strings."""
+
+    def __init__(self, about: str, **options: Any) -> None:
+        schema = {"type": "object", "additionalProperties": {"type": "string"}}
+        super().__init__('a table of strings, such as { X-Team = "search" }', about, schema, **options)
+
+    def read(self, value: Any) -> dict[str, str]:
+        if not isinstance(value, Mapping):
+            raise ValueError
+        for name, text in value.items():
+            if not _HEADER_NAME.fullmatch(name) or not isinstance(text, str) or not _HEADER.fullmatch(text):
+                raise ValueError
+        return dict(value)
+
+
+class ReportedUsage(Structured):
+    """Token counts under the names of `Usage`, or whether any are reported at all."""
+
+    def __init__(self, about: str, **options: Any) -> None:
+        names = ", ".join(sorted(_COUNTS))
+        counts = {name: {"type": "integer", "minimum": 0} for name in sorted(_COUNTS)}
+        table = {"type": "object", "properties": counts, "additionalProperties": False}
+        schema = {"anyOf": [{"type": "boolean"}, table]}
+        super().__init__(f"false, or a table of integers from 0 up under: {names}", about, schema, **options)
+
+    def read(self, value: Any) -> dict[str, int] | bool:
+        if isinstance(value, bool):
+            return value
+        if not isinstance(value, Mapping) or not value.keys() <= _COUNTS:
+            raise ValueError
+        if not all(
+            isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in value.values()
+        ):
+            raise ValueError
+        return dict(value)
+
+
+_COUNTS = {each.name for each in dataclasses.fields(Usage)} - {"estimated"}
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER = re.compile(r"[\x20-\x7e\t]*")
