@@ -1,0 +1,260 @@
+"""The price book: every price in memory, filled from the ledger's database, and what requests cost."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from maester.contracts import PricingSource
+from maester.database import Database
+from maester.errors import PricingError
+from maester.model import Attempt, Cost, CostLine
+
+from . import store
+from .cards import EXACT, Plan, Unpriceable, make_plan, standard_tier
+from .changes import Changes, as_row, compare
+from .rates import FOREVER, Entry, FamilyRates, Found, Rates
+
+logger = logging.getLogger(__name__)
+
+Ordered = Iterable[tuple[int, PricingSource]]
+
+_CACHED = 4096
+_ZERO = Decimal(0)
+
+
+class PriceBook:
+    """Prices by provider family and model, and the cost of attempts by them.
+
+    What a request needs is in memory. After an update by any process, `refresh` reads the book anew;
+    requests meanwhile go on with what was there.
+
+    :param database: where stored sources are kept; without one every source is only in memory.
+    """
+
+    def __init__(self, database: Database | None = None) -> None:
+        self._database = database
+        self._sources: tuple[tuple[int, PricingSource], ...] = ()
+        self._edition: str | None = None
+        self._lock = threading.Lock()
+        self._replace(Rates(()))
+
+    def fill_if_empty(self, sources: Ordered) -> None:
+        """Take the sources and read the book; a stored source that was never loaded is loaded first.
+
+        Several processes may do so at once: one loads, the others wait and find it done. A source
+        that fails is left out, with a warning, because a missing price is no reason not to start.
+
+        :param sources: each with its order; where two know a price, the lower order wins.
+        """
+        self._sources = tuple(sorted(sources, key=lambda placed: placed[0]))
+        if self._database is not None:
+            known = self._database.read(store.versions)
+            for _, source in self._sources:
+                if _stored(source) and source.name not in known:
+                    try:
+                        self.update([source.name], only_new=True)
+                    except PricingError as exc:
+                        logger.warning("price source %s was left out: %s", source.name, exc)
+        self.reload()
+
+    def update(self, names: Iterable[str] | None = None, *, only_new: bool = False) -> list[Changes]:
+        """Bring the stored sources up to date, each in one transaction, and read the book anew.
+
+        :param names: sources to update; all stored ones unless given.
+        :param only_new: leave alone what another process has loaded in the meantime.
+        :raises PricingError: when a source fails or is unknown; it then changed nothing.
+        """
+        database = self._database
+        if database is None:
+            raise PricingError("There is no database to keep prices in.")
+        done = []
+        for order, source in self._chosen(names):
+            now = time.time()
+
+            def work(connection: Any, order: int = order, source: Any = source, now: float = now) -> Changes:
+                store.lock(connection)
+                if only_new and source.name in store.versions(connection):
+                    return Changes(source.name, source.version)
+                changes = _compared(source, order, store.listed(connection, source.name), now)
+                store.write(connection, changes, now)
+                return changes
+
+            done.append(database.write(work))
+        self.reload()
+        return done
+
+    def diff(self, names: Iterable[str] | None = None) -> list[Changes]:
+        """What `update` would change now.
+
+        :raises PricingError: when a source fails or is unknown.
+        """
+        database = self._database
+        if database is None:
+            raise PricingError("There is no database to keep prices in.")
+        now = time.time()
+
+        def work(connection: Any) -> list[Changes]:
+            return [
+                _compared(source, order, store.listed(connection, source.name), now)
+                for order, source in self._chosen(names)
+            ]
+
+        return database.read(work)
+
+    def refresh(self) -> bool:
+        """Read the book anew if an update changed it; whether it did. One small query if not."""
+        if self._database is None or self._database.read(store.edition) == self._edition:
+            return False
+        self.reload()
+        return True
+
+    def reload(self) -> None:
+        """Read the book from the database and from the sources that are not kept there."""
+        rows: dict[str, Sequence[tuple[Any, ...]]] = {}
+        edition = None
+        if self._database is not None:
+            stored = [source.name for _, source in self._sources if _stored(source)]
+            edition, loaded = self._database.read(lambda c: (store.edition(c), store.load(c, stored)))
+            for row in loaded:
+                rows.setdefault(row[0], []).append(row)  # type: ignore[attr-defined]
+        sources = []
+        for order, source in self._sources:
+            if self._database is None or not _stored(source):
+                rows[source.name] = _live_rows(source, order)
+            sources.append(_indexed(rows.get(source.name, ())))
+        with self._lock:
+            self._edition = edition
+            self._replace(Rates(sources))
+
+    def cost_of(self, attempts: Sequence[Attempt], at: float) -> Cost:
+        """What attempts cost, exactly, with a line for every unit of each.
+
+        An attempt without usage costs nothing. One that consumed something and has no price, or
+        whose usage contradicts itself, makes the total unknown and is named in ``unpriced``.
+
+        :param at: the moment whose prices apply, seconds since the epoch.
+        """
+        lines: list[CostLine] = []
+        unpriced: list[str] = []
+        estimated = False
+        plans = self._plans
+        for attempt in attempts:
+            usage = attempt.usage
+            if usage is None:
+                continue
+            estimated = estimated or usage.estimated
+            key = (attempt.provider_type, attempt.response_model, attempt.model, attempt.service_tier)
+            plan = plans.get(key)
+            if plan is None or not plan.start <= at < plan.end:
+                plan = self._plan(key, at)
+            try:
+                lines += plan.charge(attempt.number, usage)
+            except Unpriceable as exc:
+                if usage.input_tokens or usage.output_tokens or usage.web_searches:
+                    model = attempt.response_model or attempt.model
+                    unpriced.append(f"attempt {attempt.number} ({attempt.provider}/{model}): {exc}")
+        if unpriced:
+            return Cost(None, False, estimated, tuple(lines), tuple(unpriced))
+        total = _ZERO
+        for line in lines:
+            total = EXACT.add(total, line.amount_usd)
+        return Cost(total, True, estimated, tuple(lines))
+
+    def providers_of(self, model: str) -> tuple[str, ...]:
+        """Provider families that have a price for a bare model name, its makers first."""
+        known = self._known.get(model)
+        if known is None:
+            known = self._rates.families_of(model)
+            if len(self._known) >= _CACHED:
+                self._known.clear()
+            self._known[model] = known
+        return known
+
+    def models_of(self, family: str) -> tuple[str, ...]:
+        """Names of the models that are priced for a provider family."""
+        return self._rates.models(family.lower())
+
+    def model_names(self) -> tuple[str, ...]:
+        """Names of all models that have a price."""
+        return self._rates.models()
+
+    def show(self, model: str, family: str | None = None) -> list[tuple[str, Found]]:
+        """The entries behind a model's name: provider family → what each source knows, in order."""
+        families = (family.lower(),) if family else self._rates.families_of(model)
+        return [(name, found) for name in families for found in self._rates.find(name, (model,))]
+
+    def _plan(self, key: tuple[str, str | None, str, str | None], at: float) -> Plan:
+        family, response_model, model, billed = key
+        names = (response_model, model) if response_model and response_model != model else (model,)
+        found = self._rates.find(family.lower(), names)
+        tier = standard_tier(billed)
+        if found:
+            plan = make_plan(found, tier, at)
+        else:
+            plan = Plan(-FOREVER, FOREVER, (), f"no price is known under {family!r}")
+        if len(self._plans) >= _CACHED:
+            self._plans.clear()
+        self._plans[key] = plan
+        return plan
+
+    def _replace(self, rates: Rates) -> None:
+        """New caches with new rates: a plan made from the old ones cannot end up among the new."""
+        self._rates = rates
+        self._plans: dict[tuple[str, str | None, str, str | None], Plan] = {}
+        self._known: dict[str, tuple[str, ...]] = {}
+
+    def _chosen(self, names: Iterable[str] | None) -> list[tuple[int, PricingSource]]:
+        stored = [(order, source) for order, source in self._sources if _stored(source)]
+        if names is None:
+            return stored
+        wanted = set(names)
+        known = {source.name for _, source in stored}
+        if not wanted <= known:
+            raise PricingError(
+                f"There is no stored price source {', '.join(sorted(wanted - known))};"
+                f" there are: {', '.join(sorted(known)) or 'none'}."
+            )
+        return [(order, source) for order, source in stored if source.name in wanted]
+
+
+def _stored(source: PricingSource) -> bool:
+    return bool(getattr(source, "stored", True))
+
+
+def _compared(source: PricingSource, order: int, known: Any, now: float) -> Changes:
+    try:
+        return compare(source, order, known, now)
+    except PricingError:
+        raise
+    except Exception as exc:
+        raise PricingError(f"The price source {source.name!r} failed: {type(exc).__name__}: {exc}") from exc
+
+
+def _live_rows(source: PricingSource, order: int) -> list[tuple[Any, ...]]:
+    try:
+        version = source.version
+        rows = [as_row(price, source.name, version, order, 0.0) for price in source.prices()]
+    except Exception as exc:  # noqa: BLE001 - a plugin's source may raise anything, and nothing depends on it
+        logger.warning("price source %s was left out: %s", source.name, exc)
+        return []
+    return [tuple(row[column] for column in store.COLUMNS) for row in rows]
+
+
+def _indexed(rows: Iterable[tuple[Any, ...]]) -> dict[str, FamilyRates]:
+    """Rows of one source as entries by family."""
+    families: dict[str, dict[tuple[str, str], Entry]] = {}
+    for row in rows:
+        _, _, family, model, match, position = row[:6]
+        entries = families.get(family)
+        if entries is None:
+            entries = families[family] = {}
+        entry = entries.get((model, match))
+        if entry is None:
+            entry = entries[model, match] = Entry(model, match, position)
+        entry.raw.append(row)
+    return {family: FamilyRates(entries.values()) for family, entries in families.items()}
