@@ -7,7 +7,7 @@ where they put message and code, which `read` finds out. The class comes from th
     429                       ProviderRateLimited
     408 504                   ProviderTimeout
     3xx                       BadProviderResponse
-    other 4xx                 ProviderRejected, with the provider's status
+    other 4xx, 501            ProviderRejected, with the provider's status
     5xx (529: overloaded)     ProviderUnavailable
 
 An error inside a stream has no status; there the provider's code decides (`in_stream`).
@@ -254,7 +254,7 @@ def _kind(status: int) -> tuple[type[ProviderError], str]:
         return ProviderRateLimited, "limits the rate of requests"
     if status in (408, 504):
         return ProviderTimeout, "took too long"
-    if status < 500:
+    if status < 500 or status == 501:
         return ProviderRejected, "rejected the request"
     return ProviderUnavailable, "is overloaded" if status == 529 else "failed"
 

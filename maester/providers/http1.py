@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 import time
-import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from maester.errors import BadProviderResponse, ProviderError, ProviderTimeout, ProviderUnavailable
+
+from .inflate import CODINGS, Inflate
 
 READ_LIMIT = 64_000_000
 """Bytes that `Answer.read` takes at most unless told otherwise."""
@@ -20,19 +21,23 @@ READ_LIMIT = 64_000_000
 RECEIVED_LIMIT = 2000
 """Bytes kept of an answer, to show what came when it turns out to be wrong."""
 
+_KEEP_ALIVE_S = 60
+"""Seconds for which an idle connection may be used again, if the server does not say: below what
+middleboxes forget after."""
+
 _HEAD_LIMIT = 131_072
 _LINE_LIMIT = 8192
 _PIECE = 65_536
-_INFLATED_PIECE = 1_000_000
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
+_KEEP_ALIVE = re.compile(r"timeout=([0-9]{1,6})")
 _DIGITS = re.compile(r"[0-9]{1,18}")
 
 
 class Ending(Protocol):
-    """Told once, when an answer is over, whether its connection can serve again."""
+    """Told once, when an answer is over, for how many more seconds its connection can serve again."""
 
-    def end(self, reusable: bool) -> None: ...
+    def end(self, idle_s: float) -> None: ...
 
 
 class Terms:
@@ -103,7 +108,7 @@ class Answer:
         """Bytes to come: of the chunk at hand, or of the body; ``None`` for until the end."""
         self._after_data = False
         self._trailers = False
-        self._inflate: _Inflate | None = None
+        self._inflate: Inflate | None = None
 
     def begin(self, seconds: float, method: str) -> None:
         """Read status and headers, within `seconds` for all of them."""
@@ -120,9 +125,9 @@ class Answer:
         self._frame(method)
         coding = headers.get("content-encoding", "").strip().lower()
         if coding and coding != "identity" and (self._chunked or self._left != 0):
-            if coding not in ("gzip", "x-gzip", "deflate"):
+            if coding not in CODINGS:
                 raise self._bad(f"sent a body in a coding that it was not asked for: {coding}")
-            self._inflate = _Inflate(coding)
+            self._inflate = Inflate(coding)
         if self._left == 0 and not self._chunked:
             self._finish()
 
@@ -156,7 +161,7 @@ class Answer:
                     for part in self._inflate.feed(piece):
                         self._note(part)
                         yield part
-                except zlib.error as exc:
+                except ValueError as exc:
                     raise self._bad(f"sent a body that cannot be decompressed ({exc})") from exc
             if self._inflate is not None and not self._inflate.complete:
                 raise self._bad("sent a compressed body that ends early")
@@ -185,13 +190,16 @@ class Answer:
         """Hang up, unless the body was read to its end."""
         ending, self._ending = self._ending, None
         if ending is not None:
-            ending.end(False)
+            ending.end(0)
 
     def _finish(self) -> None:
         """The body is complete: the connection can serve again, if nothing else came with it."""
         ending, self._ending = self._ending, None
         if ending is not None:
-            ending.end(self._keep and not self._buffer)
+            hint = _KEEP_ALIVE.search(self.headers.get("keep-alive", ""))
+            # A second less than the server says, since its clock began before this one.
+            seconds = int(hint[1]) - 1 if hint else _KEEP_ALIVE_S
+            ending.end(min(seconds, _KEEP_ALIVE_S) if self._keep and not self._buffer else 0)
 
     def _note(self, piece: bytes) -> None:
         if len(self._beginning) < RECEIVED_LIMIT:
@@ -352,30 +360,6 @@ class Answer:
             status=self.status or None,
             received=self._received(),
         )
-
-
-class _Inflate:
-    """Decompresses a body piece by piece; a small piece may become many."""
-
-    def __init__(self, coding: str) -> None:
-        self._coding = coding
-        self._raw = zlib.decompressobj(zlib.MAX_WBITS | 16 if coding.endswith("gzip") else zlib.MAX_WBITS)
-        self._started = False
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        if data and not self._started and self._coding == "deflate" and data[0] & 0x0F != 8:
-            # Some servers say deflate and send it without its zlib wrapper (RFC 9110, 8.4.1.2).
-            self._raw = zlib.decompressobj(-zlib.MAX_WBITS)
-        self._started = self._started or bool(data)
-        while data and not self._raw.eof:
-            part = self._raw.decompress(data, _INFLATED_PIECE)
-            data = self._raw.unconsumed_tail
-            if part:
-                yield part
-
-    @property
-    def complete(self) -> bool:
-        return self._raw.eof
 
 
 def _parse_head(head: str) -> tuple[int, int, dict[str, str]]:

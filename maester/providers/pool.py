@@ -28,9 +28,6 @@ from .transport import UNSAFE_IN_ADDRESS, Outgoing, check_address
 if TYPE_CHECKING:
     from urllib3.connection import HTTPConnection
 
-KEEP_ALIVE_S = 60.0
-"""Seconds after which an idle connection is not used again: below what middleboxes forget after."""
-
 _JOINED_BODY = 65_536
 """Bytes up to which head and body go out in one write."""
 
@@ -110,9 +107,9 @@ class _Lease:
         self._connection = connection
         self._intact = intact
 
-    def end(self, reusable: bool) -> None:
-        if reusable and self._intact:
-            self._origin.give_back(self._connection)
+    def end(self, idle_s: float) -> None:
+        if idle_s > 0 and self._intact:
+            self._origin.give_back(self._connection, time.monotonic() + idle_s)
         else:
             self._connection.close()
 
@@ -138,25 +135,27 @@ class _Origin:
         except requests.RequestException as exc:
             raise ProviderUnavailable(f"The proxy for {base} cannot be used: {exc}.") from exc
         self._pool = pool
-        forwarding = proxy and parts.scheme == "http" and not proxy.lower().startswith("socks")
+        # What goes through SOCKS looks like a direct connection from here.
+        relayed = bool(proxy) and not str(proxy).lower().startswith("socks")
+        forwarding = relayed and parts.scheme == "http"
         self.prefix = urldefragauth(base).rstrip("/") if forwarding else ""
         """What a plain proxy wants in front of the target."""
         self.proxy_headers: dict[str, str] = dict(pool.proxy_headers) if forwarding else {}
-        self._tunnel = bool(proxy) and parts.scheme == "https"
+        self._tunnel = relayed and parts.scheme == "https"
         self._idle: deque[tuple[HTTPConnection, float]] = deque()
         self._max_idle = max_idle
         self._closed = False
 
     def lease(self, terms: Terms, connect_s: float) -> tuple[HTTPConnection, bool]:
         """An open connection, and whether it was used before."""
-        oldest = time.monotonic() - KEEP_ALIVE_S
+        now = time.monotonic()
         while self._idle:
             try:
                 # The latest first, so that a quiet time lets the others grow old.
-                connection, since = self._idle.pop()
+                connection, until = self._idle.pop()
             except IndexError:
                 break
-            if since > oldest and _is_quiet(connection):
+            if now < until and _is_quiet(connection):
                 return connection, True
             connection.close()
         return self.connect(terms, connect_s), False
@@ -187,11 +186,11 @@ class _Origin:
             raise
         return connection
 
-    def give_back(self, connection: HTTPConnection) -> None:
+    def give_back(self, connection: HTTPConnection, until: float) -> None:
         if self._closed or len(self._idle) >= self._max_idle:
             connection.close()
         else:
-            self._idle.append((connection, time.monotonic()))
+            self._idle.append((connection, until))
 
     def close(self) -> None:
         self._closed = True
