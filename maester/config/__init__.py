@@ -14,7 +14,10 @@ from ..model import NOTHING
 from ..settings import Settings
 from .building import settings_of
 from .early import early
-from .loading import disabled_plugins, resolve
+from .json_schema import json_schema
+from .loading import Resolved, disabled_plugins, resolve
+from .registered import check_names
+from .showing import as_json, as_toml
 
 
 def load(
@@ -34,4 +37,15 @@ def load(
     return settings_of(resolve(path, environ, sections))
 
 
-__all__ = ["disabled_plugins", "early", "load", "resolve", "settings_of"]
+__all__ = [
+    "Resolved",
+    "as_json",
+    "as_toml",
+    "check_names",
+    "disabled_plugins",
+    "early",
+    "json_schema",
+    "load",
+    "resolve",
+    "settings_of",
+]

@@ -1,0 +1,71 @@
+"""What a configuration names, held against what plugins have registered."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+
+from ..checks import resolve_checks
+from ..contracts import Evaluator
+from ..errors import ConfigError
+from ..model import Check
+from ..settings import Settings
+from .layers import DEFAULT, Origin, Path, dotted
+from .problems import Problems, nearest_name
+
+_ITEM = re.compile(r"\[(\d+)\]")
+
+
+def check_names(
+    settings: Settings,
+    *,
+    providers: Collection[str],
+    stages: Collection[str],
+    evaluators: Mapping[str, Evaluator],
+) -> None:
+    """Make sure that everything the configuration names is there.
+
+    :param providers: names of the providers that are on.
+    :param stages: names of all stages.
+    :param evaluators: the registered evaluators by name.
+    :raises ConfigError: with everything that is not there, and wrong parameters of checks.
+    """
+    problems = Problems()
+    problems.secrets |= settings.secrets
+
+    for alias, model in settings.models.items():
+        if model.provider not in providers:
+            path: Path = ("models", alias, "provider")
+            message = f"names the provider {model.provider!r}, which is not on; on are {_listed(providers)}"
+            problems.add(
+                path, _origin(settings, path), message, nearest=nearest_name(model.provider, providers)
+            )
+    for stage in settings.disabled_stages:
+        if stage not in stages:
+            path = ("stages", "disabled")
+            message = f"names the stage {stage!r}, which is not there; there are {_listed(stages)}"
+            problems.add(path, _origin(settings, path), message, nearest=nearest_name(stage, stages))
+    for path, checks in _all_checks(settings):
+        try:
+            resolve_checks(checks, evaluators, param=dotted(path), error=ConfigError)
+        except ConfigError as exc:
+            item = _ITEM.match(exc.param or "", len(dotted(path)))
+            at = (*path, int(item[1])) if item else path
+            message = exc.message.removeprefix(dotted(at)).lstrip(" .").rstrip(".")
+            problems.add(at, _origin(settings, path), message)
+    problems.raise_any(str(settings.source) if settings.source else None)
+
+
+def _all_checks(settings: Settings) -> Iterable[tuple[Path, tuple[Check, ...]]]:
+    yield ("evaluate", "checks"), settings.evaluate.checks
+    for alias, model in settings.models.items():
+        yield ("models", alias, "evaluate"), model.checks or ()
+
+
+def _origin(settings: Settings, path: Path) -> Origin:
+    known = settings.origins.get(dotted(path))
+    return known if isinstance(known, Origin) else DEFAULT
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
