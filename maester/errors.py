@@ -39,7 +39,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict, Unpack
 
 
 class MaesterError(Exception):
@@ -191,41 +191,43 @@ class Cancelled(RequestError):
     http_status = 499
 
 
-class ProviderError(MaesterError):
-    """A call to a provider failed; what the provider said is kept.
+class ProviderSaid(TypedDict, total=False):
+    """What is known of a failed call, all of it optional.
 
-    :param provider: the provider's configured name.
-    :param status: HTTP status that the provider answered, if it answered.
-    :param provider_code: the provider's own error code or type.
-    :param provider_message: the provider's own words.
-    :param provider_request_id: the provider's id of the call, for its support.
-    :param received: beginning of what was received, for an answer that made no sense.
+    ``provider``: the provider's configured name. ``status``: the HTTP status that it answered, if it
+    answered. ``provider_code`` and ``provider_message``: its own error code or type, and words.
+    ``provider_request_id``: its id of the call, for its support. ``received``: a beginning of what
+    was received, for an answer that made no sense. ``param``, ``retry_after_s``: see `MaesterError`.
     """
+
+    provider: str | None
+    status: int | None
+    provider_code: str | None
+    provider_message: str | None
+    provider_request_id: str | None
+    received: str | None
+    param: str | None
+    retry_after_s: float | None
+
+
+class ProviderError(MaesterError):
+    """A call to a provider failed; what the provider said is kept, see `ProviderSaid`."""
 
     code = "provider_error"
     http_status = 502
     retryable = True
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        provider: str | None = None,
-        status: int | None = None,
-        provider_code: str | None = None,
-        provider_message: str | None = None,
-        provider_request_id: str | None = None,
-        received: str | None = None,
-        param: str | None = None,
-        retry_after_s: float | None = None,
-    ) -> None:
-        super().__init__(message, param=param, retry_after_s=retry_after_s)
-        self.provider = provider
-        self.status = status
-        self.provider_code = provider_code
-        self.provider_message = provider_message
-        self.provider_request_id = provider_request_id
-        self.received = received
+    def __init__(self, message: str, **said: Unpack[ProviderSaid]) -> None:
+        super().__init__(message, param=said.get("param"), retry_after_s=said.get("retry_after_s"))
+        unknown = said.keys() - ProviderSaid.__annotations__.keys()
+        if unknown:
+            raise TypeError(f"{type(self).__name__} takes no {', '.join(sorted(unknown))}")
+        self.provider = said.get("provider")
+        self.status = said.get("status")
+        self.provider_code = said.get("provider_code")
+        self.provider_message = said.get("provider_message")
+        self.provider_request_id = said.get("provider_request_id")
+        self.received = said.get("received")
 
     def as_dict(self) -> dict[str, Any]:
         """Adds ``provider``: name, status, code, message and request id as the provider gave them."""
@@ -255,7 +257,7 @@ class ProviderRejected(ProviderError):
     http_status = 400
     retryable = False
 
-    def __init__(self, message: str, **said: Any) -> None:
+    def __init__(self, message: str, **said: Unpack[ProviderSaid]) -> None:
         super().__init__(message, **said)
         if self.status is not None and 400 <= self.status < 500:
             self.http_status = self.status

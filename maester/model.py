@@ -11,22 +11,18 @@ and nothing is lost. A provider that speaks something else converts at its edge.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
-from . import ids
-
-if TYPE_CHECKING:
-    from .errors import MaesterError
-    from .tracing import Span, TraceContext
+from .inference import NOTHING as NOTHING
+from .inference import Fault as Fault
+from .inference import Inference as Inference
+from .inference import Receipt as Receipt
 
 Operation = Literal["chat", "embeddings"]
 CheckState = Literal["passed", "failed", "error", "skipped", "pending"]
-
-NOTHING: Mapping[str, Any] = {}
 
 
 class Message(TypedDict, total=False):
@@ -372,131 +368,3 @@ class Evaluation:
     def passed(self) -> bool | None:
         """``True`` or ``False`` for a verdict, ``None`` where there is none."""
         return {"passed": True, "failed": False}.get(self.state)
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """That a stage ran: so that "was it evaluated?" does not rest on absence."""
-
-    stage: str
-    slot: str
-    duration_s: float
-    outcome: Literal["ok", "fault", "refused", "error"]
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Something that went wrong beside the answer, and did not cost the answer."""
-
-    where: str
-    code: str
-    message: str
-
-
-class Inference:
-    """One request and all that became of it: the chain's one mutable envelope.
-
-    Each field has one writer: trace → ``trace``; gateway → ``route``, ``attempts``, ``response``,
-    ``chunks``; meter → ``cost``; evaluate → ``evaluations``; chain → ``error``, ``faults``,
-    ``receipts``, ``ended``, ``duration_s``; whoever opens it → the rest.
-    """
-
-    __slots__ = (
-        "alias",
-        "attempts",
-        "caller",
-        "chunks",
-        "cost",
-        "duration_s",
-        "entry_point",
-        "error",
-        "evaluations",
-        "faults",
-        "headers",
-        "job_id",
-        "receipts",
-        "request",
-        "request_id",
-        "response",
-        "root",
-        "route",
-        "spans",
-        "started",
-        "started_at",
-        "trace",
-    )
-
-    def __init__(
-        self,
-        request: Request,
-        *,
-        entry_point: str = "python",
-        alias: str | None = None,
-        caller: Caller | None = None,
-        headers: Mapping[str, str] = NOTHING,
-        job_id: str | None = None,
-    ) -> None:
-        """Open an envelope.
-
-        :param entry_point: ``http``, ``job``, ``cli`` or ``python``.
-        :param alias: the caller's own id of the request.
-        :param headers: lowercase ``traceparent`` and ``tracestate`` as received, nothing else.
-        """
-        self.request = request
-        self.request_id = ids.request_id()
-        self.alias = alias
-        self.entry_point = entry_point
-        self.caller = caller
-        self.headers = headers
-        self.job_id = job_id
-        self.started_at = time.time()
-        self.started = time.perf_counter()
-        self.duration_s: float | None = None
-        self.trace: TraceContext | None = None
-        self.root: Span | None = None
-        self.spans: list[Span] = []
-        self.route: Any = None
-        self.attempts: tuple[Attempt, ...] = ()
-        self.response: Response | None = None
-        self.chunks: Iterator[Chunk] | None = None
-        self.cost: Cost | None = None
-        self.evaluations: tuple[Evaluation, ...] | None = None
-        self.error: MaesterError | None = None
-        self.faults: list[Fault] = []
-        self.receipts: list[Receipt] = []
-
-    @property
-    def trace_id(self) -> str | None:
-        return self.trace.trace_id if self.trace else None
-
-    @property
-    def status(self) -> Literal["ok", "error", "cancelled"]:
-        """How it ended; meaningful once the chain is through."""
-        if self.error is None:
-            return "ok"
-        return "cancelled" if self.error.code == "cancelled" else "error"
-
-    @property
-    def passed(self) -> bool | None:
-        """Whether the answer was acceptable.
-
-        ``True`` only if every required check ran and passed; ``None`` when nothing was checked or
-        a required check is still pending; ``False`` otherwise.
-        """
-        required = [e for e in self.evaluations or () if e.required]
-        if not required:
-            return None
-        if all(e.state == "passed" for e in required):
-            return True
-        if any(e.state not in ("passed", "pending") for e in required):
-            return False
-        return None
-
-    def raise_for_error(self) -> Inference:
-        """Raise what made the inference fail, if it failed; otherwise return it.
-
-        :raises MaesterError: `error`.
-        """
-        if self.error is not None:
-            raise self.error
-        return self

@@ -1,0 +1,149 @@
+"""The one mutable envelope: an inference, and what is noted on it beside its answer.
+
+Import these from `maester.model`, where they stand with the values that they hold.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from . import ids
+
+if TYPE_CHECKING:
+    from .errors import MaesterError
+    from .model import Attempt, Caller, Chunk, Cost, Evaluation, Request, Response
+    from .tracing import Span, TraceContext
+
+NOTHING: Mapping[str, Any] = {}
+"""The empty mapping, as a default that costs nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """That a stage ran: so that "was it evaluated?" does not rest on absence."""
+
+    stage: str
+    slot: str
+    duration_s: float
+    outcome: Literal["ok", "fault", "refused", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that went wrong beside the answer, and did not cost the answer."""
+
+    where: str
+    code: str
+    message: str
+
+
+class Inference:
+    """One request and all that became of it: the chain's one mutable envelope.
+
+    Each field has one writer: trace → ``trace``; gateway → ``route``, ``attempts``, ``response``,
+    ``chunks``; meter → ``cost``; evaluate → ``evaluations``; chain → ``error``, ``faults``,
+    ``receipts``, ``ended``, ``duration_s``; whoever opens it → the rest.
+    """
+
+    __slots__ = (
+        "alias",
+        "attempts",
+        "caller",
+        "chunks",
+        "cost",
+        "duration_s",
+        "entry_point",
+        "error",
+        "evaluations",
+        "faults",
+        "headers",
+        "job_id",
+        "receipts",
+        "request",
+        "request_id",
+        "response",
+        "root",
+        "route",
+        "spans",
+        "started",
+        "started_at",
+        "trace",
+    )
+
+    def __init__(
+        self,
+        request: Request,
+        *,
+        entry_point: str = "python",
+        alias: str | None = None,
+        caller: Caller | None = None,
+        headers: Mapping[str, str] = NOTHING,
+        job_id: str | None = None,
+    ) -> None:
+        """Open an envelope.
+
+        :param entry_point: ``http``, ``job``, ``cli`` or ``python``.
+        :param alias: the caller's own id of the request.
+        :param headers: lowercase ``traceparent`` and ``tracestate`` as received, nothing else.
+        """
+        self.request = request
+        self.request_id = ids.request_id()
+        self.alias = alias
+        self.entry_point = entry_point
+        self.caller = caller
+        self.headers = headers
+        self.job_id = job_id
+        self.started_at = time.time()
+        self.started = time.perf_counter()
+        self.duration_s: float | None = None
+        self.trace: TraceContext | None = None
+        self.root: Span | None = None
+        self.spans: list[Span] = []
+        self.route: Any = None
+        self.attempts: tuple[Attempt, ...] = ()
+        self.response: Response | None = None
+        self.chunks: Iterator[Chunk] | None = None
+        self.cost: Cost | None = None
+        self.evaluations: tuple[Evaluation, ...] | None = None
+        self.error: MaesterError | None = None
+        self.faults: list[Fault] = []
+        self.receipts: list[Receipt] = []
+
+    @property
+    def trace_id(self) -> str | None:
+        return self.trace.trace_id if self.trace else None
+
+    @property
+    def status(self) -> Literal["ok", "error", "cancelled"]:
+        """How it ended; meaningful once the chain is through."""
+        if self.error is None:
+            return "ok"
+        return "cancelled" if self.error.code == "cancelled" else "error"
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether the answer was acceptable.
+
+        ``True`` only if every required check ran and passed; ``None`` when nothing was checked or
+        a required check is still pending; ``False`` otherwise.
+        """
+        required = [e for e in self.evaluations or () if e.required]
+        if not required:
+            return None
+        if all(e.state == "passed" for e in required):
+            return True
+        if any(e.state not in ("passed", "pending") for e in required):
+            return False
+        return None
+
+    def raise_for_error(self) -> Inference:
+        """Raise what made the inference fail, if it failed; otherwise return it.
+
+        :raises MaesterError: `error`.
+        """
+        if self.error is not None:
+            raise self.error
+        return self
