@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -125,6 +126,19 @@ class FamilyRates:
                 return self.entries[place]
         return self.entries[exact] if exact < len(self.entries) else None
 
+    @cached_property
+    def models(self) -> frozenset[str]:
+        """Names of models, each leading to its own entry."""
+        found: set[str] = set()
+        for entry in self.entries:
+            if entry.names_models:
+                if self.find(entry.model.lower()) is entry:
+                    found.add(entry.model)
+                else:
+                    names = compile_rule(entry.match, entry.model).names
+                    found.update(name for name in names if self.find(name) is entry)
+        return frozenset(found)
+
     def _compile(self) -> tuple[dict[str, int], list[tuple[int, Rule]]]:
         names: dict[str, int] = {}
         rules: list[tuple[int, Rule]] = []
@@ -189,17 +203,23 @@ class Rates:
         return (*ranked(direct), *ranked(borrowing - direct))
 
     def models(self, family: str | None = None) -> tuple[str, ...]:
-        """Names of models, of one family (what it borrows included) or of all."""
+        """Names of models, of one family (what it borrows included) or of all.
+
+        Each is a name that leads to a price: where a source calls a model by something that its own
+        rule does not match, the names that the rule does match are given instead.
+        """
         families = self.families if family is None else (family, *FALLBACKS.get(family, ()))
-        names = {
-            entry.model
-            for source in self._sources
-            for name in families
-            if name in source
-            for entry in source[name].entries
-            if entry.names_models
-        }
-        return tuple(sorted(names))
+        return tuple(
+            sorted(
+                {
+                    model
+                    for source in self._sources
+                    for name in families
+                    if name in source
+                    for model in source[name].models
+                }
+            )
+        )
 
     @staticmethod
     def _in_source(source: dict[str, FamilyRates], family: str, spellings: Sequence[str]) -> Found | None:
