@@ -1,0 +1,146 @@
+"""Reading a request's body: within limits, as JSON, with an error of its own for everything else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from gunicorn.http.errors import ParseException
+
+from maester.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+Json = dict[str, Any]
+
+_PIECE = 65_536
+_DRAIN_FACTOR = 8
+"""How many times the limit is read and thrown away, so that a client that is still sending gets its
+answer instead of a reset connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """What a body may be.
+
+    :param max_bytes: largest body, in bytes.
+    :param max_depth: deepest nesting of arrays and objects.
+    """
+
+    max_bytes: int = 10_000_000
+    max_depth: int = 64
+
+
+def read_json(environ: WSGIEnvironment, limits: BodyLimits) -> Json:
+    """The request's body as a JSON object.
+
+    :raises UnsupportedMediaType: when it is declared as anything but JSON in UTF-8.
+    :raises PayloadTooLarge: when it is longer than allowed, however it is framed.
+    :raises InvalidRequest: when it is not a JSON object, not UTF-8, or nested too deeply.
+    """
+    _check_type(environ)
+    data = _read(environ, limits.max_bytes)
+    if not data:
+        raise InvalidRequest("The body is empty; send a JSON object.")
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as exc:
+        raise InvalidRequest(_explain(data, exc, limits)) from exc
+    if type(value) is not dict:
+        raise InvalidRequest(f"The body must be a JSON object, not {_kind(value)}.")
+    if data.count(b"{") + data.count(b"[") > limits.max_depth and _deeper(value, limits.max_depth):
+        raise InvalidRequest(_too_deep(limits))
+    return value
+
+
+def _check_type(environ: WSGIEnvironment) -> None:
+    declared = environ.get("CONTENT_TYPE", "")
+    if declared == "application/json":
+        return
+    media, _, parameters = declared.partition(";")
+    media = media.strip().lower()
+    if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
+        told = f"not {media[:100]!r}" if media else "and the request declares no content type"
+        raise UnsupportedMediaType(f"Send the body as `Content-Type: application/json`, {told}.")
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.partition("=")
+        charset = value.strip().strip('"').lower()
+        if name.strip().lower() == "charset" and charset not in ("utf-8", "utf8", "us-ascii"):
+            raise UnsupportedMediaType(f"JSON is read as UTF-8, not as {charset[:40]!r}.")
+    if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() not in ("identity", ""):
+        raise UnsupportedMediaType("Send the body without Content-Encoding.")
+
+
+def _read(environ: WSGIEnvironment, max_bytes: int) -> bytes:
+    source = environ["wsgi.input"]
+    declared = environ.get("CONTENT_LENGTH")
+    try:
+        if declared:
+            length = _length(declared)
+            if length > max_bytes:
+                _drain(source, min(length, max_bytes * _DRAIN_FACTOR))
+                raise PayloadTooLarge(f"The body has {length} bytes; at most {max_bytes} are read.")
+            data: bytes = source.read(length)
+            if len(data) < length:
+                raise InvalidRequest(f"The body ended after {len(data)} of {length} bytes.")
+            return data
+        if environ.get("wsgi.input_terminated"):
+            data = source.read(max_bytes + 1)
+            if len(data) > max_bytes:
+                _drain(source, max_bytes * _DRAIN_FACTOR)
+                raise PayloadTooLarge(f"The body has more than {max_bytes} bytes, which is what is read.")
+            return data
+    except (OSError, ParseException) as exc:
+        raise InvalidRequest("The body could not be read: it is broken off or wrongly framed.") from exc
+    return b""
+
+
+def _length(declared: str) -> int:
+    if not declared.isascii() or not declared.isdigit():
+        raise InvalidRequest("Content-Length is not a number.")
+    return int(declared)
+
+
+def _drain(source: Any, most: int) -> None:
+    while most > 0:
+        piece = source.read(min(_PIECE, most))
+        if not piece:
+            return
+        most -= len(piece)
+
+
+def _explain(data: bytes, exc: orjson.JSONDecodeError, limits: BodyLimits) -> str:
+    try:
+        data.decode()
+    except UnicodeDecodeError as undecodable:
+        return f"The body is not UTF-8: byte {undecodable.start} does not belong there."
+    if "depth" in exc.msg or "recursion" in exc.msg:
+        return _too_deep(limits)
+    return f"The body is not valid JSON: {exc}."
+
+
+def _too_deep(limits: BodyLimits) -> str:
+    return f"The body is nested too deeply; at most {limits.max_depth} levels are read."
+
+
+def _deeper(value: Json, levels: int) -> bool:
+    """Whether containers are nested more than so many levels; level by level, without recursion."""
+    level: list[Any] = [value]
+    for _ in range(levels):
+        below: list[Any] = []
+        for container in level:
+            inner = container.values() if type(container) is dict else container
+            below.extend([item for item in inner if type(item) is dict or type(item) is list])
+        if not below:
+            return False
+        level = below
+    return True
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "a text", list: "an array"}
+    return names.get(type(value), "an object")

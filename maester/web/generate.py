@@ -1,0 +1,85 @@
+"""``POST /v1/generate``: one prompt in, one answer out, with everything that is known of it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import orjson
+from flask import Blueprint, Response, request
+
+from maester.model import Chunk, Inference
+
+from . import intake
+from .answers import failure_response, headers_of, json_response, summary, usage_with_cost
+from .body import read_json
+from .events import DONE, event, failure_event, stream_response
+from .service import Service
+
+Json = dict[str, Any]
+
+
+def blueprint(service: Service) -> Blueprint:
+    """The views over a service."""
+    views = Blueprint("generate", __name__)
+    runtime = service.runtime
+
+    @views.post("/v1/generate")
+    def create_generation() -> Response:
+        arrived = time.perf_counter()
+        environ = request.environ
+        caller = service.admit(environ)
+        asked = intake.generate(environ, read_json(environ, service.limits))
+        alias, trace = intake.alias_of(environ), intake.trace_headers(environ)
+        if asked.request.stream:
+            stream = runtime.stream(
+                asked.request, entry_point="http", alias=alias, caller=caller, headers=trace
+            )
+            if stream.inference.error is not None:
+                return failure_response(stream.inference, "openai", arrived)
+            return stream_response(stream, GenerateWriter(), service.ping_s)
+        inference = runtime.execute(
+            asked.request, entry_point="http", alias=alias, caller=caller, headers=trace
+        )
+        if inference.error is not None:
+            return failure_response(inference, "openai", arrived)
+        return json_response(generation(inference), headers_of(inference, arrived))
+
+    return views
+
+
+def generation(inference: Inference) -> Json:
+    """The answer to ``POST /v1/generate``."""
+    response = inference.response
+    body = summary(inference)
+    body["output"] = response.output if response is not None else ""
+    body["finish_reason"] = response.finish_reason if response is not None else None
+    message = _message(inference)
+    if message.get("tool_calls"):
+        body["tool_calls"] = message["tool_calls"]
+    body["usage"] = usage_with_cost(inference)
+    return body
+
+
+def _message(inference: Inference) -> Json:
+    choices = inference.response.body.get("choices") if inference.response is not None else None
+    return (choices[0].get("message") or {}) if choices else {}
+
+
+class GenerateWriter:
+    """Writes ``{"delta": text}`` for each piece and, as an event called ``result``, the whole answer."""
+
+    def piece(self, chunk: Chunk) -> bytes:
+        """The text that a piece adds to the first choice, if it adds any."""
+        for choice in chunk.body.get("choices") or ():
+            if not choice.get("index"):
+                text = (choice.get("delta") or {}).get("content")
+                if text:
+                    return event({"delta": text})
+        return b""
+
+    def end(self, inference: Inference) -> bytes:
+        """The whole answer as it is without streaming, or the error."""
+        if inference.error is not None:
+            return b"event: error\n" + failure_event(inference)
+        return b"event: result\ndata: " + orjson.dumps(generation(inference)) + b"\n\n" + DONE

@@ -1,0 +1,120 @@
+"""How gunicorn serves this: read by ``maester serve`` and by ``gunicorn.conf.py`` beside ``wsgi.py``.
+
+gunicorn's master process reads this module, so it must not import what only its workers may (see
+`maester.web`). The names in lower case are gunicorn's own settings.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from maester.config import early
+from maester.errors import ConfigError
+from maester.logs import configure
+from maester.settings import ServerSettings
+
+APPLICATION = "wsgi:app"
+BOOT_FAILED = 4
+"""Exit status of a worker at which gunicorn's master gives up instead of starting another."""
+
+_LONGEST_REQUEST_S = 660
+"""A sync worker says nothing while it waits for a provider; this is longer than providers are given."""
+
+_log = logging.getLogger(__name__)
+
+
+def address_of(server: ServerSettings) -> str:
+    """Where to listen, as gunicorn writes it."""
+    host = f"[{server.host}]" if ":" in server.host and not server.host.startswith("[") else server.host
+    return host if host.startswith(("unix:", "fd://")) else f"{host}:{server.port}"
+
+
+def command(server: ServerSettings) -> list[str]:
+    """The command line that serves; to be ``exec``-ed, so that workers begin with a fresh process.
+
+    The configuration file is handed on in ``MAESTER_CONFIG``.
+    """
+    return [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "--config",
+        f"python:{__name__}",
+        "--bind",
+        address_of(server),
+        "--workers",
+        str(server.workers),
+        "--worker-class",
+        server.worker_class,
+        "--threads",
+        str(server.threads if server.worker_class == "gthread" else 1),
+        "--worker-connections",
+        str(server.connections),
+        APPLICATION,
+    ]
+
+
+def post_worker_init(worker: Any) -> None:
+    """Refuse to be reachable without any key; learn of the order to end as soon as it comes."""
+    from .auth import check_exposure
+    from .service import service_of
+
+    service = service_of(worker.wsgi)
+    for host in _hosts(worker):
+        try:
+            check_exposure(service.runtime.settings, service.runtime.keys, host)
+        except ConfigError as exc:
+            _log.critical(exc.message)
+            sys.exit(BOOT_FAILED)
+    _drain_on_term(service.drain)
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Write out what is still in memory. gunicorn calls this in its master, too, for a lost worker."""
+    from .service import service_of
+
+    application = getattr(worker, "wsgi", None)
+    if application is not None and worker.pid == os.getpid():
+        service_of(application).runtime.close()
+
+
+def _hosts(worker: Any) -> list[str]:
+    """Where the worker's sockets really listen, whatever was configured."""
+    found: list[str] = []
+    for listener in worker.sockets:
+        name = listener.getsockname()
+        found.append(str(name[0]) if isinstance(name, tuple) else "unix:")
+    return found
+
+
+def _drain_on_term(drain: Callable[[], None]) -> None:
+    end = signal.getsignal(signal.SIGTERM)
+
+    def handle(number: int, frame: Any) -> None:
+        drain()
+        if callable(end):
+            end(number, frame)
+
+    signal.signal(signal.SIGTERM, handle)
+
+
+_settings = early()
+_server = _settings.server
+configure(_settings)
+
+bind = address_of(_server)
+workers = _server.workers
+worker_class = _server.worker_class
+threads = _server.threads if _server.worker_class == "gthread" else 1
+worker_connections = _server.connections
+graceful_timeout = max(1, round(_server.graceful_timeout_s))
+timeout = _LONGEST_REQUEST_S if _server.worker_class == "sync" else 60
+keepalive = 65
+"""Seconds; longer than load balancers keep an idle connection, so that it is they who close it."""
+control_socket_disable = True
+logger_class = "maester.logs.server.ServerLogger"

@@ -1,0 +1,157 @@
+"""``GET /openapi.json``: the API's own description, made from the schemas that check requests."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from importlib import metadata
+from typing import Any
+
+import orjson
+from flask import Blueprint, Response, request
+from marshmallow import Schema
+from werkzeug.wrappers import Response as WSGIResponse
+
+from .components import COMPONENTS, ref
+from .fields import Exact
+from .operations import OPERATIONS, Operation, answer_schema, reason
+from .service import Service
+
+Json = dict[str, Any]
+
+_DESCRIPTION = (
+    "The reliability layer for AI requests: which request made this output, what it cost, and whether it"
+    " was acceptable."
+)
+
+
+def blueprint(service: Service) -> Blueprint:
+    """The view; it needs no key."""
+    views = Blueprint("openapi", __name__)
+
+    @views.get("/openapi.json")
+    def get_openapi() -> WSGIResponse:
+        body, tag = _rendered()
+        response = Response(body, content_type="application/json")
+        response.set_etag(tag)
+        return response.make_conditional(request)
+
+    return views
+
+
+@lru_cache(maxsize=1)
+def _rendered() -> tuple[bytes, str]:
+    body = orjson.dumps(document(), option=orjson.OPT_INDENT_2)
+    return body, hashlib.sha256(body).hexdigest()[:32]
+
+
+def document() -> Json:
+    """The OpenAPI 3.1 document."""
+    # Only whoever asks for the document pays for importing what writes it.
+    from apispec import APISpec
+    from apispec.ext.marshmallow import MarshmallowPlugin
+
+    plugin = MarshmallowPlugin(schema_name_resolver=_schema_name)
+    spec = APISpec(
+        title="Maester",
+        version=metadata.version("maester"),
+        openapi_version="3.1.0",
+        info={"description": _DESCRIPTION, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
+        plugins=[plugin],
+        tags=[{"name": name} for name in dict.fromkeys(operation.tag for operation in OPERATIONS)],
+    )
+    plugin.map_to_openapi_type(Exact, None, None)  # type: ignore[no-untyped-call]
+    if plugin.converter is not None:  # set by APISpec
+        plugin.converter.add_attribute_function(_described)  # type: ignore[no-untyped-call]
+    for name, scheme in _SECURITY.items():
+        spec.components.security_scheme(name, scheme)
+    for name, schema in COMPONENTS.items():
+        spec.components.schema(name, dict(schema))
+    for operation in OPERATIONS:
+        if isinstance(operation.body, type) and _schema_name(operation.body) not in spec.components.schemas:
+            spec.components.schema(_schema_name(operation.body), schema=operation.body)
+        spec.path(operation.path, operations={operation.method: _operation(operation)})
+    written: Json = spec.to_dict()
+    _require_either(written["components"]["schemas"]["GenerateRequest"])
+    return written
+
+
+_SECURITY: dict[str, Json] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer mk_…`"},
+    "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    "api-key": {"type": "apiKey", "in": "header", "name": "api-key"},
+}
+
+
+def _schema_name(schema: type[Schema] | Schema | str) -> str:
+    name = (
+        schema if isinstance(schema, str) else (schema if isinstance(schema, type) else type(schema)).__name__
+    )
+    return name.removesuffix("Schema") + "Request"
+
+
+def _described(converter: Any, field: Any, **_: Any) -> Json:
+    """What a field says of itself."""
+    if not isinstance(field, Exact):
+        return {}
+    described = field.describe()
+    return {"anyOf": [described, {"type": "null"}]} if field.allow_none else described
+
+
+def _require_either(schema: Json) -> None:
+    """A prompt or messages: marshmallow's declarations have no word for it."""
+    schema["oneOf"] = [{"required": ["prompt"]}, {"required": ["messages"]}]
+
+
+def _operation(operation: Operation) -> Json:
+    written: Json = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "tags": [operation.tag],
+        "responses": _responses(operation),
+    }
+    if operation.parameters:
+        written["parameters"] = list(operation.parameters)
+    if operation.body is not None:
+        written["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": _body_schema(operation)}},
+        }
+    # Without any key the service is open to its own machine, so a credential is never a must here.
+    written["security"] = [] if operation.open else [{name: []} for name in _SECURITY] + [{}]
+    return written
+
+
+def _body_schema(operation: Operation) -> Json:
+    if isinstance(operation.body, type):
+        return ref(_schema_name(operation.body))
+    return dict(operation.body or {})
+
+
+def _responses(operation: Operation) -> Json:
+    content: Json = {operation.media: {"schema": answer_schema(operation)}}
+    if operation.streams:
+        content["text/event-stream"] = {
+            "schema": {"type": "string", "description": "With `stream: true`: server-sent events."}
+        }
+    written: Json = {"200": {"description": "The answer.", "content": content}}
+    problem = operation.error == "Problem"
+    media = "application/problem+json" if problem else "application/json"
+    for status in sorted(set(operation.statuses)):
+        written[str(status)] = {
+            "description": reason(status),
+            "content": {media: {"schema": ref(operation.error)}},
+        }
+    if operation.name == "getReadiness":
+        written["503"] = {
+            "description": "Not ready.",
+            "content": {operation.media: {"schema": answer_schema(operation)}},
+        }
+    written["default"] = {
+        "description": "Any other error.",
+        "content": {
+            "application/json": {"schema": ref(operation.error)},
+            "application/problem+json": {"schema": ref("Problem")},
+        },
+    }
+    return written

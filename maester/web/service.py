@@ -1,0 +1,67 @@
+"""What the views share: the runtime, the limits, who may come in, and whether the doors are closing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, current_app
+
+from maester.model import Caller
+from maester.runtime import Runtime
+
+from .auth import Gate
+from .body import BodyLimits
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+PING_S = 5.0
+"""Longest silence, in seconds, on a stream before a comment is sent that keeps the connection alive
+and shows whether the client is still there."""
+
+
+@dataclass(slots=True)
+class Service:
+    """The parts of one process that answer over HTTP.
+
+    :param ping_s: see `PING_S`.
+    :ivar draining: set when the process was told to end: what is under way is finished, nothing new
+        should be sent here.
+    """
+
+    runtime: Runtime
+    gate: Gate
+    limits: BodyLimits
+    ping_s: float = PING_S
+    started_at: float = field(default_factory=time.time)
+    draining: bool = False
+
+    @classmethod
+    def of(cls, runtime: Runtime, *, ping_s: float = PING_S) -> Service:
+        """A service over a runtime, limited as its settings say."""
+        server = runtime.settings.server
+        limits = BodyLimits(server.max_body_bytes, server.max_json_depth)
+        return cls(runtime, Gate(runtime.keys), limits, ping_s)
+
+    def admit(self, environ: WSGIEnvironment) -> Caller | None:
+        """Whom a request comes from, see `Gate.admit`."""
+        return self.gate.admit(environ)
+
+    def drain(self) -> None:
+        """Say from now on that this process is not ready."""
+        self.draining = True
+
+
+EXTENSION = "maester"
+
+
+def service_of(app: Flask | None = None) -> Service:
+    """The service behind an application, the current one unless given."""
+    extensions: Mapping[str, Any] = (app or current_app).extensions
+    service = extensions[EXTENSION]
+    if not isinstance(service, Service):
+        raise TypeError("the application was not made by create_app")
+    return service
