@@ -44,8 +44,9 @@ class Inference:
     """One request and all that became of it: the chain's one mutable envelope.
 
     Each field has one writer: trace → ``trace``; gateway → ``route``, ``attempts``, ``response``,
-    ``chunks``; meter → ``cost``; evaluate → ``evaluations``; chain → ``error``, ``faults``,
-    ``receipts``, ``ended``, ``duration_s``; whoever opens it → the rest.
+    ``chunks``; meter → ``cost``, and the estimated ``usage`` of attempts that reported none; evaluate →
+    ``evaluations``; chain → ``error``, ``faults``, ``receipts``, ``ended``, ``duration_s``; whoever
+    opens it → the rest.
     """
 
     __slots__ = (
