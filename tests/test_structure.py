@@ -46,7 +46,7 @@ KEPT_APART = {
     "redis": {"web", "jobs", "cli"},
     "click": {"cli", "hookspecs"},
     "rich": {"cli"},
-    "sqlalchemy": {"database", "ledger", "pricing"},
+    "sqlalchemy": {"cli", "database", "ledger", "pricing"},
     "alembic": {"database"},
     "requests": {"providers"},
     "urllib3": {"providers"},
