@@ -139,6 +139,7 @@ class Database:
         options: dict[str, Any] = {"poolclass": NullPool} if private else {"pool_size": 5, "max_overflow": 10}
         return create_engine(
             self._url,
+            hide_parameters=True,
             pool_pre_ping=not private,
             connect_args={"connect_timeout": 5, "application_name": "maester"},
             **options,
@@ -189,6 +190,7 @@ def _sqlite_engine(url: URL, *, pooled: bool) -> Engine:
     options: dict[str, Any] = {} if pooled else {"poolclass": NullPool}
     engine = create_engine(
         url,
+        hide_parameters=True,
         # The driver's own transactions begin too late: a read that turns into a write would fail at
         # once, without waiting, when another process wrote in between.
         connect_args={"isolation_level": None, "check_same_thread": False, "timeout": BUSY_TIMEOUT_S},

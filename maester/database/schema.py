@@ -2,7 +2,7 @@
 
 A row of ``inferences`` is a summary, narrow enough that listing and filtering read little; the whole
 record and the captured content stand apart in ``documents``. Moments are seconds since the epoch,
-durations seconds, money pico-USD (see `PicoUSD`).
+durations seconds.
 
 Request ids are UUIDv7, so that text order is the order in time.
 """
@@ -16,7 +16,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Dialect,
     Double,
     Index,
     Integer,
@@ -24,9 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
 )
-from sqlalchemy.types import TypeDecorator
 
-PICO = Decimal("1E-12")
 _EXACT = Context(prec=60)
 
 _NUMBER = BigInteger().with_variant(Integer(), "sqlite")
@@ -49,32 +46,8 @@ def floor_pico(amount: Decimal) -> int:
 
 
 def from_pico(value: int) -> Decimal:
-    """The exact USD amount, without trailing zeros."""
-    amount = Decimal(value).scaleb(-12, _EXACT).normalize(_EXACT)
-    return amount if amount.as_tuple().exponent <= 0 else amount.quantize(Decimal(1))  # type: ignore[operator]
-
-
-class PicoUSD(TypeDecorator[Decimal]):
-    """Exact money: USD as `Decimal` in Python, a 64-bit count of 1e-12 USD in the database.
-
-    Published prices have at most 12 decimals for one unit, so a quantity times a price is a whole
-    number of these; sums and comparisons in SQL are exact. Binding an amount that is not raises
-    `ValueError`: nothing is rounded in silence. A sum over rows fits up to 9.2 million USD.
-    """
-
-    impl = BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:
-        if value is None:
-            return None
-        whole = to_pico(value)
-        if whole is None:
-            raise ValueError(f"{value} USD is not a whole number of 1e-12 USD within 64 bits")
-        return whole
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        return None if value is None else from_pico(int(value))
+    """A whole number of 1e-12 USD as USD."""
+    return Decimal(value).scaleb(-12, _EXACT)
 
 
 metadata = MetaData(
@@ -120,8 +93,9 @@ inferences = Table(
     Column("fault_count", Integer, nullable=False),
     Column("output_hash", Text),
 )
-"""``cost_usd`` is in pico-USD as a plain integer; ``cost_exact`` holds the decimal text of the few
-amounts that it cannot hold without loss, and is NULL otherwise. ``evaluation`` is ``passed``,
+"""``cost_usd`` is a whole number of 1e-12 USD, so that comparing and adding in SQL is exact: published
+prices seldom have more decimals than that for one unit. ``cost_exact`` holds the decimal text of the
+amounts that do not fit, whose ``cost_usd`` is cut off, and is NULL otherwise. ``evaluation`` is ``passed``,
 ``failed``, ``pending`` or NULL. ``recorded_at`` is when the row was written."""
 
 _columns = inferences.c

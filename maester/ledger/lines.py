@@ -1,0 +1,172 @@
+"""What stands in a line of the journal, and how an inference is put together from its two lines.
+
+``{"kind": "admit", "head": {…}, "content": {…}|null}`` is written before a provider is called.
+``{"kind": "settle", "record": {…}, "content": {…}|null, "whole": bool}`` is written when all is over:
+the record without its content, and of the content only what the admission did not have, unless
+``whole``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from maester.model import Inference
+
+from .store import Row
+
+Json = dict[str, Any]
+
+_MISSING = object()
+
+# What Maester makes up itself, or what is no text: there is nothing secret in it, and it is most of
+# a record's bytes.
+_OWN = frozenset(
+    (
+        "content",
+        "cost",
+        "duration_s",
+        "entry_point",
+        "key_id",
+        "operation",
+        "output_hash",
+        "parent_span_id",
+        "request_id",
+        "span_id",
+        "spans",
+        "stages",
+        "started_at",
+        "status",
+        "stream",
+        "trace_id",
+        "usage",
+    )
+)
+
+
+def encode(value: Any) -> bytes:
+    """JSON, whatever a program that embeds Maester has put into it."""
+    try:
+        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except (TypeError, ValueError, RecursionError):
+        # Integers beyond 64 bits and halves of surrogate pairs, which orjson does not write.
+        text = json.dumps(value, default=str, skipkeys=True, ensure_ascii=True)
+        return text.encode()
+
+
+def decode(text: bytes) -> Json:
+    """The object that the JSON holds."""
+    value: Json = orjson.loads(text)
+    return value
+
+
+def head_of(inference: Inference) -> Json:
+    """What is known of an inference before it is answered, under the names of the record."""
+    request, trace, caller = inference.request, inference.trace, inference.caller
+    return {
+        "request_id": inference.request_id,
+        "alias": inference.alias,
+        "trace_id": trace.trace_id if trace else None,
+        "span_id": trace.span_id if trace else None,
+        "parent_span_id": trace.parent_id if trace else None,
+        "operation": request.operation,
+        "entry_point": inference.entry_point,
+        "job_id": inference.job_id,
+        "started_at": inference.started_at,
+        "stream": request.stream,
+        "model": request.model,
+        "key_id": caller.key_id if caller else None,
+        "user": request.user,
+        "session": request.session,
+        "tags": dict(request.tags),
+    }
+
+
+def content_of(inference: Inference) -> Json:
+    """The request's part of the record's content: the very same objects."""
+    request = inference.request
+    name = "input" if request.operation == "embeddings" else "messages"
+    return {"parameters": request.parameters, name: getattr(request, name)}
+
+
+def free_text(record: Mapping[str, Any]) -> list[Any]:
+    """Everything in the record, but for the content, in which somebody else's words may stand."""
+    found: list[Any] = [value for name, value in record.items() if value and name not in _OWN]
+    for span in record.get("spans") or ():
+        if span["attributes"] or span["kind"] == "custom":
+            found.append((span["name"], span["attributes"]))
+    return found
+
+
+def admit_line(head: bytes, content: bytes) -> bytes:
+    """The line of an admission, from JSON."""
+    return b'{"kind":"admit","head":' + head + b',"content":' + content + b"}"
+
+
+def settle_line(document: bytes, content: bytes, whole: bool) -> bytes:
+    """The line of a settlement, from JSON."""
+    end = b',"whole":true}' if whole else b',"whole":false}'
+    return b'{"kind":"settle","record":' + document + b',"content":' + content + end
+
+
+def remaining(content: Mapping[str, Any], admitted: Mapping[str, Any]) -> Json | None:
+    """What the content has beyond what was admitted, or ``None`` if it is not a continuation of that."""
+    for name, value in admitted.items():
+        if content.get(name, _MISSING) is not value:
+            return None
+    return {name: value for name, value in content.items() if name not in admitted}
+
+
+def parse(line: bytes) -> Json | None:
+    """The line's object, or ``None`` for a torn line."""
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(value, dict) or "content" not in value:
+        return None
+    body = value.get({"admit": "head", "settle": "record"}.get(str(value.get("kind")), ""))
+    return value if isinstance(body, dict) and isinstance(body.get("request_id"), str) else None
+
+
+def settled_row(settled: Json, admitted: Json | None) -> Row:
+    """What a settlement, with its admission if there was one, puts into the ledger."""
+    content = settled["content"]
+    if content is not None and not settled["whole"] and admitted is not None and admitted["content"]:
+        content = {**admitted["content"], **content}
+    record = settled["record"]
+    return Row(record, encode(record), encode(content) if content is not None else None)
+
+
+def interrupted_row(admitted: Json) -> Row:
+    """What an admission without a settlement puts into the ledger.
+
+    What it cost is not known, and that is not nothing: the provider may have answered and charged.
+    """
+    head, content = admitted["head"], admitted["content"]
+    record = {
+        **head,
+        "duration_s": None,
+        "status": "interrupted",
+        "provider": None,
+        "response_model": None,
+        "response_id": None,
+        "finish_reason": None,
+        "error": {
+            "code": "interrupted",
+            "message": "The process died before the request was complete; whether the provider answered"
+            " is not known.",
+        },
+        "usage": None,
+        "cost": None,
+        "evaluation": None,
+        "attempts": [],
+        "faults": [],
+        "stages": [],
+        "spans": [],
+        "output_hash": None,
+    }
+    return Row(record, encode(record), encode(content) if content is not None else None)

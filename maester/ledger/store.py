@@ -1,0 +1,285 @@
+"""Writing finished inferences into the tables, many at a time and each at most once.
+
+Rows go in by ``INSERT … VALUES (…), (…) ON CONFLICT DO NOTHING``, a power of two at a time so that the
+database's statement cache knows them all: for SQLite one such statement runs without Python's global
+lock from its first row to its last.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
+from itertools import chain
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import Connection, Engine, Table, select
+from sqlalchemy.exc import DBAPIError
+
+from maester.database import Database, schema
+
+Values = tuple[Any, ...]
+
+_CHUNK = 64
+_LONG = 512
+"""Longest text, in characters, of a column with an index; PostgreSQL's B-trees take no more than
+2.7 kB. The document has the whole of it."""
+_LONG_TAG = 255
+
+
+class Row(NamedTuple):
+    """A finished inference, ready to be written.
+
+    :param record: the record, from which the summary columns are taken.
+    :param document: the record without its content, as JSON.
+    :param content: the content as JSON, if any was captured.
+    """
+
+    record: Mapping[str, Any]
+    document: bytes
+    content: bytes | None
+
+
+class Store:
+    """A connection that only writes, for one thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._mark = "?" if database.sqlite else "%s"
+        self._statements: dict[tuple[str, int], str] = {}
+        self._engine: Engine | None = None
+        self._connection: Connection | None = None
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Write rows in one transaction; those that are there already stay as they are.
+
+        :raises sqlalchemy.exc.DBAPIError: when the database refuses, and nothing is written then.
+        """
+        now = time.time()
+        documents = [
+            (row.record["request_id"], row.document.decode(), row.content.decode() if row.content else None)
+            for row in rows
+        ]
+        records = [row.record for row in rows]
+        connection = self._open()
+        try:
+            with connection.begin():
+                # What the whole transaction hangs on comes first.
+                self._insert(connection, schema.inferences, [summary_values(r, now) for r in records])
+                self._insert(connection, schema.documents, documents)
+                self._insert(connection, schema.attempts, _each(records, attempt_values))
+                self._insert(connection, schema.aliases, _each(records, alias_values))
+                self._insert(connection, schema.inference_tags, _each(records, tag_values))
+                self._insert(connection, schema.evaluations, _each(records, evaluation_values))
+        except BaseException:
+            self.close()
+            raise
+
+    def existing(self, request_ids: Iterable[str]) -> set[str]:
+        """Which of these inferences the ledger has."""
+        ids = list(request_ids)
+        found: set[str] = set()
+        connection = self._open()
+        column = schema.inferences.c.request_id
+        try:
+            with connection.begin():
+                for start in range(0, len(ids), 500):
+                    query = select(column).where(column.in_(ids[start : start + 500]))
+                    found.update(connection.execute(query).scalars())
+        except BaseException:
+            self.close()
+            raise
+        return found
+
+    def close(self) -> None:
+        """Close the connection; the next write opens another one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(DBAPIError):
+                connection.close()
+
+    def _open(self) -> Connection:
+        if self._engine is None:
+            self._engine = self._database.writer()
+        if self._connection is None:
+            self._connection = self._engine.connect().execution_options(maester_write=True)
+        return self._connection
+
+    def _insert(self, connection: Connection, table: Table, rows: Sequence[Values]) -> None:
+        done, size = 0, _CHUNK
+        while done < len(rows):
+            while size > len(rows) - done:
+                size //= 2
+            values = tuple(chain.from_iterable(rows[done : done + size]))
+            connection.exec_driver_sql(self._statement(table, size), values)
+            done += size
+
+    def _statement(self, table: Table, count: int) -> str:
+        statement = self._statements.get((table.name, count))
+        if statement is None:
+            names = ", ".join(column.name for column in table.columns)
+            row = "(" + ", ".join(self._mark for _ in table.columns) + ")"
+            statement = (
+                f"INSERT INTO {table.name} ({names}) VALUES "  # noqa: S608  names are the schema's own
+                + ", ".join([row] * count)
+                + " ON CONFLICT DO NOTHING"
+            )
+            self._statements[table.name, count] = statement
+        return statement
+
+
+def summary_values(record: Mapping[str, Any], now: float) -> Values:
+    """The columns of ``inferences`` in the order of the table."""
+    get = record.get
+    usage = get("usage") or _NOTHING
+    cost = get("cost") or _NOTHING
+    error = get("error")
+    tags = get("tags")
+    pico, exact = cost_columns(cost.get("total_cost_usd"))
+    return (
+        record["request_id"],
+        record["started_at"],
+        now,
+        get("duration_s"),
+        record["status"],
+        get("operation"),
+        get("entry_point"),
+        get("stream"),
+        short(get("model")),
+        short(get("provider")),
+        short(get("response_model")),
+        short(get("response_id")),
+        short(get("finish_reason")),
+        error["code"] if error else None,
+        short(get("alias")),
+        get("trace_id"),
+        short(get("key_id")),
+        short(get("user")),
+        short(get("session")),
+        short(get("job_id")),
+        orjson.dumps(tags).decode() if tags else None,
+        usage.get("input_tokens"),
+        usage.get("output_tokens"),
+        pico,
+        exact,
+        cost.get("priced"),
+        cost.get("estimated"),
+        verdict(get("evaluation")),
+        len(get("attempts") or ()),
+        len(get("faults") or ()),
+        get("output_hash"),
+    )
+
+
+def attempt_values(record: Mapping[str, Any]) -> list[Values]:
+    """The rows of ``attempts``."""
+    request_id = record["request_id"]
+    rows: list[Values] = []
+    for attempt in record.get("attempts") or ():
+        get = attempt.get
+        usage = get("usage") or _NOTHING
+        error = get("error")
+        rows.append(
+            (
+                request_id,
+                attempt["number"],
+                attempt["started_at"],
+                get("duration_s"),
+                attempt["status"],
+                get("provider"),
+                get("family"),
+                get("model"),
+                get("response_model"),
+                get("response_id"),
+                get("service_tier"),
+                get("first_chunk_s"),
+                usage.get("input_tokens"),
+                usage.get("output_tokens"),
+                error["code"] if error else None,
+            )
+        )
+    return rows
+
+
+def alias_values(record: Mapping[str, Any]) -> list[Values]:
+    """The rows of ``aliases``: the caller's id, and the id of every answer of a provider."""
+    request_id, started_at = record["request_id"], record["started_at"]
+    rows: list[Values] = []
+    alias = record.get("alias")
+    if alias:
+        rows.append((short(alias), started_at, request_id, "caller"))
+    answers = {record.get("response_id"), *(a.get("response_id") for a in record.get("attempts") or ())}
+    rows += [(short(answer), started_at, request_id, "response") for answer in answers if answer]
+    return rows
+
+
+def tag_values(record: Mapping[str, Any]) -> list[Values]:
+    """The rows of ``inference_tags``."""
+    tags = record.get("tags")
+    if not tags:
+        return []
+    request_id, started_at = record["request_id"], record["started_at"]
+    return [(n[:_LONG_TAG], v[:_LONG_TAG], started_at, request_id) for n, v in tags.items()]
+
+
+def evaluation_values(record: Mapping[str, Any]) -> list[Values]:
+    """The rows of ``evaluations``."""
+    evaluation = record.get("evaluation")
+    if not evaluation:
+        return []
+    ended = record["started_at"] + (record.get("duration_s") or 0.0)
+    return [
+        (
+            record["request_id"],
+            result["evaluator"],
+            # Checks of one inference have different names: that tells them apart where no hash does.
+            result.get("config_hash") or f"name:{result['name']}",
+            result["name"],
+            result.get("version") or "1",
+            result.get("required", True),
+            result["state"],
+            result.get("score"),
+            result.get("label"),
+            result.get("explanation"),
+            result.get("duration_s"),
+            ended,
+        )
+        for result in evaluation.get("results") or ()
+    ]
+
+
+def verdict(evaluation: Mapping[str, Any] | None) -> str | None:
+    """``passed``, ``failed``, ``pending``, or ``None`` where there is no verdict."""
+    if not evaluation:
+        return None
+    passed = evaluation.get("passed")
+    if passed is None:
+        states = {result["state"] for result in evaluation.get("results") or ()}
+        return "pending" if "pending" in states else None
+    return "passed" if passed else "failed"
+
+
+def cost_columns(total: str | None) -> tuple[int | None, str | None]:
+    """``cost_usd`` and ``cost_exact`` for a decimal text of USD."""
+    if total is None:
+        return None, None
+    try:
+        amount = Decimal(total)
+        pico = schema.to_pico(amount)
+        return (schema.floor_pico(amount), total) if pico is None else (pico, None)
+    except (InvalidOperation, ValueError, OverflowError):
+        return None, total
+
+
+def short(text: str | None) -> str | None:
+    """Text as it stands in an indexed column, and as it is therefore looked for."""
+    return text if text is None or len(text) <= _LONG else text[:_LONG]
+
+
+def _each(records: Iterable[Mapping[str, Any]], values: Any) -> list[Values]:
+    return list(chain.from_iterable(map(values, records)))
+
+
+_NOTHING: Mapping[str, Any] = {}
