@@ -286,7 +286,7 @@ class Checks(Setting):
                 },
             ]
         }
-        expected = 'a list of checks, such as ["non_empty", {name = "max_length", max = 500}]'
+        expected = 'a list of checks, such as ["non_empty", {name = "max_length", characters = 500}]'
         super().__init__(expected, about, {"type": "array", "items": item}, **options)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:

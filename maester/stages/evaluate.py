@@ -60,7 +60,9 @@ class EvaluateStage:
             configured.checks, evaluators, param="evaluate.checks", error=ConfigError
         )
         self._by_alias = {
-            alias: resolve_checks(model.checks, evaluators, param=f"models.{alias}.checks", error=ConfigError)
+            alias: resolve_checks(
+                model.checks, evaluators, param=f"models.{alias}.evaluate", error=ConfigError
+            )
             for alias, model in settings.models.items()
             if model.checks is not None
         }

@@ -139,36 +139,54 @@ class TestRequiredTerms:
 
 class TestMaxLength:
     def test_characters_are_code_points(self) -> None:
-        assert judge("max_length", "été👍", max=4).passed
-        verdict = judge("max_length", "e\u0301te\u0301👍", max=4)
+        assert judge("max_length", "été👍", characters=4).passed
+        verdict = judge("max_length", "e\u0301te\u0301👍", characters=4)
         assert not verdict.passed
         assert verdict.score == pytest.approx(4 / 6)
-        assert verdict.explanation == "The answer has 6 characters; at most 4 are allowed."
+        assert verdict.explanation == "The answer has 6 characters, at most 4 are allowed."
 
     def test_words(self) -> None:
-        assert judge("max_length", "one two three", max=3, unit="words").passed
-        assert not judge("max_length", "one two three four", max=3, unit="words").passed
+        assert judge("max_length", "one two three", words=3).passed
+        assert not judge("max_length", "one two three four", words=3).passed
 
     def test_tokens_are_the_tokenizers(self) -> None:
         text = "The quick brown fox jumps over the lazy dog. " * 3
         length = tokens.count(text, "gpt-4o-mini")
-        assert judge("max_length", text, max=length, unit="tokens").passed
-        assert not judge("max_length", text, max=length - 1, unit="tokens").passed
+        assert judge("max_length", text, tokens=length).passed
+        assert not judge("max_length", text, tokens=length - 1).passed
+
+    def test_every_limit_holds(self) -> None:
+        assert judge("max_length", "one two three", words=3, characters=13).passed
+        verdict = judge("max_length", "one two three", words=1, characters=12)
+        assert verdict.score == pytest.approx(1 / 3)
+        assert verdict.explanation == (
+            "The answer has 13 characters, at most 12 are allowed; 3 words, at most 1 are allowed."
+        )
+
+    def test_the_unit_as_a_value(self) -> None:
+        assert judge("max_length", "abc", max=3).passed
+        assert not judge("max_length", "abcd", max=3).passed
+        assert judge("max_length", "one two", max=2, unit="words").passed
+        assert not judge("max_length", "one two three", max=2, unit="words").passed
+        assert not judge("max_length", "one two three", max=2, unit="words", characters=100).passed
 
     def test_nothing_is_never_too_long(self) -> None:
-        assert judge("max_length", "", max=0) == Verdict(True, 1.0)
-        assert judge("max_length", "a", max=0).score == 0.0
+        assert judge("max_length", "", characters=0, words=0) == Verdict(True, 1.0)
+        assert judge("max_length", "a", characters=0).score == 0.0
 
     @pytest.mark.parametrize(
         ("parameters", "param"),
         [
-            ({}, "evaluate[0].max"),
-            ({"max": "5"}, "evaluate[0].max"),
-            ({"max": 5.5}, "evaluate[0].max"),
-            ({"max": True}, "evaluate[0].max"),
-            ({"max": -1}, "evaluate[0].max"),
-            ({"max": 10**30}, "evaluate[0].max"),
+            ({}, "evaluate[0].characters"),
+            ({"words": "5"}, "evaluate[0].words"),
+            ({"words": 5.5}, "evaluate[0].words"),
+            ({"words": True}, "evaluate[0].words"),
+            ({"tokens": -1}, "evaluate[0].tokens"),
+            ({"characters": 10**30}, "evaluate[0].characters"),
             ({"max": None}, "evaluate[0].max"),
+            ({"unit": "words"}, "evaluate[0].characters"),
+            ({"words": 5, "unit": "words"}, "evaluate[0].unit"),
+            ({"words": 5, "max": 5, "unit": "words"}, "evaluate[0].max"),
             ({"max": 5, "unit": "lines"}, "evaluate[0].unit"),
             ({"max": 5, "units": "words"}, "evaluate[0].units"),
         ],

@@ -114,10 +114,10 @@ class TestConfiguration:
         assert "non_empty" in caught.value.message
 
     def test_bad_parameters_of_an_alias_stop_the_start(self) -> None:
-        model = ModelSettings("fast", "local", "m", checks=(Check("max_length", {"max": "long"}),))
+        model = ModelSettings("fast", "local", "m", checks=(Check("max_length", {"characters": "long"}),))
         with pytest.raises(ConfigError) as caught:
             stage_of(settings=Settings(models={"fast": model}))
-        assert caught.value.param == "models.fast.checks[0].max"
+        assert caught.value.param == "models.fast.evaluate[0].characters"
 
 
 class TestOutcomes:
@@ -194,7 +194,9 @@ class TestOutcomes:
 
     def test_what_is_not_required_does_not_decide(self) -> None:
         assert self.run(False, required=False).passed is None
-        inference = answered(checks=(Check("non_empty"), Check("max_length", {"max": 1}, required=False)))
+        inference = answered(
+            checks=(Check("non_empty"), Check("max_length", {"characters": 1}, required=False))
+        )
         stage_of().run(inference)
         assert states(inference) == {"non_empty": "passed", "max_length": "failed"}
         assert inference.passed is True
@@ -278,7 +280,8 @@ class TestBlocking:
 
     def test_neither_a_pass_nor_an_optional_check_blocks(self) -> None:
         inference = answered(
-            checks=(Check("non_empty"), Check("max_length", {"max": 1}, required=False)), on_failure="block"
+            checks=(Check("non_empty"), Check("max_length", {"characters": 1}, required=False)),
+            on_failure="block",
         )
         stage_of().run(inference)
         assert inference.passed is True
@@ -287,7 +290,7 @@ class TestBlocking:
 class TestHandMadeChecks:
     def test_one_that_cannot_be_run_is_an_error_of_its_own(self) -> None:
         inference = answered(
-            checks=(Check("nonsense"), Check("max_length", {"max": "x"}), Check("non_empty"))
+            checks=(Check("nonsense"), Check("max_length", {"characters": "x"}), Check("non_empty"))
         )
         stage_of().run(inference)
         assert states(inference) == {"nonsense": "error", "max_length": "error", "non_empty": "passed"}
@@ -374,7 +377,7 @@ class TestInTheChain:
 
 def test_same_check_twice_has_two_results() -> None:
     evaluators: dict[str, Evaluator] = {"max_length": MaxLength()}
-    twice = (Check("max_length", {"max": 100}), Check("max_length", {"max": 1}))
+    twice = (Check("max_length", {"characters": 100}), Check("max_length", {"characters": 1}))
     inference = answered(checks=resolve_checks(twice, evaluators))
     stage_of().run(inference)
     assert states(inference) == {"max_length": "passed", "max_length_2": "failed"}
