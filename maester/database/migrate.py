@@ -7,6 +7,7 @@ database first, with a plain query.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,6 +102,7 @@ def _run(connection: Connection) -> None:
     from alembic import command  # slow to import, and seldom needed
     from alembic.config import Config
 
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # that it ran is told by whoever asked
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection

@@ -221,7 +221,7 @@ def tag_values(record: Mapping[str, Any]) -> list[Values]:
     if not tags:
         return []
     request_id, started_at = record["request_id"], record["started_at"]
-    return [(n[:_LONG_TAG], v[:_LONG_TAG], started_at, request_id) for n, v in tags.items()]
+    return [(short_tag(name), short_tag(value), started_at, request_id) for name, value in tags.items()]
 
 
 def evaluation_values(record: Mapping[str, Any]) -> list[Values]:
@@ -276,6 +276,11 @@ def cost_columns(total: str | None) -> tuple[int | None, str | None]:
 def short(text: str | None) -> str | None:
     """Text as it stands in an indexed column, and as it is therefore looked for."""
     return text if text is None or len(text) <= _LONG else text[:_LONG]
+
+
+def short_tag(text: str) -> str:
+    """The same for a tag's name and value, which stand in one index together."""
+    return text[:_LONG_TAG]
 
 
 def _each(records: Iterable[Mapping[str, Any]], values: Any) -> list[Values]:

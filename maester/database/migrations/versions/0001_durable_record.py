@@ -12,6 +12,16 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+_SPARSE = (
+    "response_model",
+    "key_id",
+    "user_id",
+    "session_id",
+    "evaluation",
+    "trace_id",
+    "output_hash",
+)
+
 TABLES = (
     "inferences",
     "documents",
@@ -87,7 +97,15 @@ def _inferences() -> None:
     _index("model")
     _index("provider")
     _index("status", "status != 'ok'")
-    for column in ("key_id", "user_id", "session_id", "evaluation", "trace_id", "output_hash"):
+    for column in (
+        "response_model",
+        "key_id",
+        "user_id",
+        "session_id",
+        "evaluation",
+        "trace_id",
+        "output_hash",
+    ):
         _index(column, f"{column} IS NOT NULL")
 
 

@@ -1,0 +1,320 @@
+"""What is asked of the ledger: which request made this, what did it cost, was it acceptable."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Literal
+
+import orjson
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select, text
+
+from maester.database import Database, migrate, schema
+from maester.errors import InvalidRequest
+from maester.fingerprint import output_hash
+from maester.record import decimal_text
+
+from .store import short, short_tag
+
+Json = dict[str, Any]
+Records = list[Json]
+_Rows = list[Row[Any]]
+Status = Literal["ok", "error", "cancelled", "interrupted"]
+Verdict = Literal["passed", "failed", "pending", "none"]
+
+STATUSES = ("ok", "error", "cancelled", "interrupted")
+VERDICTS = ("passed", "failed", "pending", "none")
+LARGEST_PAGE = 1000
+
+_i = schema.inferences.c
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which inferences are listed: those for which everything given holds.
+
+    :param since: first moment, seconds since the epoch, at which they may have started.
+    :param until: first moment at which they may not any more.
+    :param model: the model as asked for, or as answered.
+    :param tags: names with their values, all of which they carry; an empty value means any.
+    :param key: id of the caller's key.
+    :param evaluation: ``passed``, ``failed``, ``pending``, or ``none`` for no verdict.
+    :param min_cost: least cost in USD; those of unknown cost are left out.
+    """
+
+    since: float | None = None
+    until: float | None = None
+    model: str | None = None
+    provider: str | None = None
+    status: Status | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    key: str | None = None
+    evaluation: Verdict | None = None
+    min_cost: Decimal | None = None
+    user: str | None = None
+    session: str | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("status", self.status, STATUSES)
+        _one_of("evaluation", self.evaluation, VERDICTS)
+        if self.min_cost is not None and not self.min_cost.is_finite():
+            raise InvalidRequest("min_cost must be a number of USD, such as 0.01.", param="min_cost")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list.
+
+    :param items: summaries, newest first; see `Ledger.list`.
+    :param next_cursor: what to pass to get the next page, ``None`` on the last.
+    """
+
+    items: list[Json]
+    next_cursor: str | None
+
+
+class Ledger:
+    """The durable record, to read in. Safe to share between threads and greenlets.
+
+    Every method raises `LedgerError` when the database cannot be read.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, identifier: str) -> Json | None:
+        """The whole record of one inference.
+
+        :param identifier: its request id, the caller's own id (alias), or the id of a provider's answer.
+        :returns: the record; ``None`` if there is none. When several inferences have the id as their
+            alias, the newest of them, and ``matches`` says how many there are.
+        """
+
+        def work(connection: Connection) -> Json | None:
+            ids = _ids_of(connection, identifier)
+            records = _records(connection, ids[:1])
+            if not records:
+                return None
+            return {**records[0], "matches": len(ids)} if len(ids) > 1 else records[0]
+
+        return self._database.read(work)
+
+    def list(self, filters: Filter | None = None, cursor: str | None = None, limit: int = 50) -> Page:
+        """Summaries of inferences, newest first.
+
+        A page begins where the one before ended, however many inferences are recorded meanwhile.
+
+        :param cursor: `Page.next_cursor` of the page before.
+        :param limit: most items of the page, 1 to 1000.
+        :raises InvalidRequest: when the cursor or the limit makes no sense.
+        """
+        if not 1 <= limit <= LARGEST_PAGE:
+            raise InvalidRequest(f"limit must be between 1 and {LARGEST_PAGE}.", param="limit")
+        filters = filters or Filter()
+        query = select(schema.inferences).where(*_conditions(filters))
+        if cursor is not None:
+            started_at, request_id = _position(cursor)
+            query = query.where(
+                _i.started_at <= started_at,
+                or_(_i.started_at < started_at, _i.request_id < request_id),
+            )
+        query = query.order_by(_i.started_at.desc(), _i.request_id.desc()).limit(limit + 1)
+        rows = self._rows(query) if filters.model is None else self._rows_of_model(query, filters.model)
+        shown = rows[:limit]
+        more = len(rows) > limit
+        return Page([_summary(row) for row in shown], _cursor(shown[-1]) if more else None)
+
+    def recorded_since(self, moment: float, limit: int = 500) -> Records:
+        """Summaries of what was recorded after a moment, in the order of recording: to follow along.
+
+        Writers that commit at the same time may do so in another order than they began: ask again
+        from a second or two before the last ``recorded_at``, and leave out what was seen.
+        """
+        query = select(schema.inferences).where(_i.recorded_at > moment).order_by(_i.recorded_at).limit(limit)
+        return [_summary(row) for row in self._rows(query)]
+
+    def find(self, wanted: str, limit: int = 50) -> Records:
+        """Summaries of the inferences that made an output, or that have an id, newest first.
+
+        An output is found by its hash, also where no content was kept, and whatever its case and
+        white space; it has to be the whole of an output. An id may be a request's, an alias, a
+        provider's or a trace's.
+        """
+
+        def work(connection: Connection) -> Records:
+            ids = _ids_of(connection, wanted)[:limit]
+            matching = or_(
+                _i.output_hash == output_hash(wanted), _i.trace_id == wanted.lower(), _i.request_id.in_(ids)
+            )
+            query = select(schema.inferences).where(matching)
+            query = query.order_by(_i.started_at.desc(), _i.request_id.desc()).limit(limit)
+            return [_summary(row) for row in connection.execute(query)]
+
+        return self._database.read(work)
+
+    def trace(self, identifier: str, limit: int = 1000) -> Records:
+        """The whole records of every inference of one trace, oldest first.
+
+        :param identifier: a trace id, or any id of an inference in it.
+        """
+
+        def work(connection: Connection) -> Records:
+            query = select(_i.request_id).order_by(_i.started_at, _i.request_id).limit(limit)
+            ids = connection.execute(query.where(_i.trace_id == identifier.lower())).scalars().all()
+            if not ids:
+                own = _ids_of(connection, identifier)[:1]
+                trace = select(_i.trace_id).where(_i.request_id.in_(own)).scalar_subquery()
+                ids = connection.execute(query.where(_i.trace_id == trace)).scalars().all() or own
+            return _records(connection, ids)
+
+        return self._database.read(work)
+
+    def totals(self) -> dict[str, int]:
+        """How many inferences there are of each status; reads all of them."""
+        query = select(_i.status, func.count().label("total")).group_by(_i.status)
+        found = self._database.read(lambda connection: connection.execute(query).all())
+        return dict.fromkeys(STATUSES, 0) | {row.status: row.total for row in found}
+
+    def ping(self) -> None:
+        """Ask the database for the least that it can answer.
+
+        :raises LedgerError: when it does not.
+        """
+        self._database.read(lambda connection: connection.execute(text("SELECT 1")).scalar())
+
+    def schema_current(self) -> bool:
+        """Whether the database has the schema that this version needs."""
+        return migrate.current(self._database) == migrate.HEAD
+
+    def _rows_of_model(self, query: Select[Any], model: str) -> _Rows:
+        """Those asked for under a name and those answered under it: each by its index, then merged."""
+        name = short(model)
+        asked = self._rows(query.where(_i.model == name))
+        answered = self._rows(query.where(_i.response_model == name, _i.model.is_distinct_from(name)))
+        return sorted((*asked, *answered), key=lambda row: (row.started_at, row.request_id), reverse=True)
+
+    def _rows(self, query: Select[Any]) -> _Rows:
+        return self._database.read(lambda connection: list(connection.execute(query)))
+
+
+def _conditions(filters: Filter) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if filters.since is not None:
+        found.append(_i.started_at >= filters.since)
+    if filters.until is not None:
+        found.append(_i.started_at < filters.until)
+    if filters.status is not None:
+        found.append(_i.status == filters.status)
+        if filters.status != "ok":
+            found.append(_i.status != "ok")  # what the index on the others stands under, in its words
+    equal = {
+        _i.provider: filters.provider,
+        _i.key_id: filters.key,
+        _i.user_id: filters.user,
+        _i.session_id: filters.session,
+    }
+    found += [column == short(value) for column, value in equal.items() if value is not None]
+    if filters.evaluation == "none":
+        found.append(_i.evaluation.is_(None))
+    elif filters.evaluation is not None:
+        found.append(_i.evaluation == filters.evaluation)
+    if filters.min_cost is not None:
+        found.append(_i.cost_usd >= schema.floor_pico(filters.min_cost))
+    found += [_tagged(name, value) for name, value in filters.tags.items()]
+    return found
+
+
+def _tagged(name: str, value: str) -> ColumnElement[bool]:
+    tag = schema.inference_tags.c
+    wanted = tag.name == short_tag(name)
+    if value:
+        wanted = and_(wanted, tag.value == short_tag(value))
+    return _i.request_id.in_(select(tag.request_id).where(wanted))
+
+
+def _ids_of(connection: Connection, identifier: str) -> list[str]:
+    """Request ids that an identifier stands for, newest first; a request id stands for itself alone."""
+    lower = identifier.lower()
+    query = select(_i.request_id).where(_i.request_id.in_({identifier, lower}))
+    found = connection.execute(query).scalars().first()
+    if found is not None:
+        return [found]
+    alias = schema.aliases.c
+    aliases = select(alias.request_id).where(alias.alias == short(identifier))
+    ids = connection.execute(aliases.order_by(alias.started_at.desc(), alias.request_id.desc())).scalars()
+    return list(ids)
+
+
+def _records(connection: Connection, ids: Any) -> list[Json]:
+    """Whole records in the order of their ids."""
+    document = schema.documents.c
+    query = select(schema.documents).where(document.request_id.in_(list(ids)))
+    found: dict[str, Json] = {}
+    for row in connection.execute(query):
+        record: Json = orjson.loads(row.document)
+        record["content"] = None if row.content is None else orjson.loads(row.content)
+        found[row.request_id] = record
+    return [found[request_id] for request_id in ids if request_id in found]
+
+
+def _summary(row: Row[Any]) -> Json:
+    exact: str | None = row.cost_exact
+    if exact is None and row.cost_usd is not None:
+        exact = decimal_text(schema.from_pico(row.cost_usd))
+    return {
+        "request_id": row.request_id,
+        "alias": row.alias,
+        "trace_id": row.trace_id,
+        "operation": row.operation,
+        "entry_point": row.entry_point,
+        "job_id": row.job_id,
+        "started_at": row.started_at,
+        "recorded_at": row.recorded_at,
+        "duration_s": row.duration_s,
+        "status": row.status,
+        "error_code": row.error_code,
+        "stream": row.stream,
+        "model": row.model,
+        "provider": row.provider,
+        "response_model": row.response_model,
+        "response_id": row.response_id,
+        "finish_reason": row.finish_reason,
+        "key_id": row.key_id,
+        "user": row.user_id,
+        "session": row.session_id,
+        "tags": {} if row.tags is None else orjson.loads(row.tags),
+        "input_tokens": row.input_tokens,
+        "output_tokens": row.output_tokens,
+        "total_cost_usd": exact,
+        "priced": row.priced,
+        "estimated": row.estimated,
+        "evaluation": row.evaluation,
+        "attempts": row.attempt_count,
+        "faults": row.fault_count,
+        "output_hash": row.output_hash,
+    }
+
+
+def _cursor(row: Row[Any]) -> str:
+    position = f"{float(row.started_at).hex()} {row.request_id}".encode()
+    return base64.urlsafe_b64encode(position).rstrip(b"=").decode()
+
+
+def _position(cursor: str) -> tuple[float, str]:
+    try:
+        padded = cursor.encode() + b"=" * (-len(cursor) % 4)
+        started_at, _, request_id = base64.b64decode(padded, b"-_", validate=True).decode().partition(" ")
+        moment = float.fromhex(started_at)
+    except (ValueError, OverflowError, binascii.Error) as exc:
+        raise InvalidRequest(
+            "The cursor is not one that was given out; begin again without it.", param="cursor"
+        ) from exc
+    return moment, request_id
+
+
+def _one_of(name: str, value: str | None, known: tuple[str, ...]) -> None:
+    if value is not None and value not in known:
+        raise InvalidRequest(f"{name} must be one of {', '.join(known)}, not {value!r}.", param=name)
