@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,6 +73,8 @@ class CommandLine:
         """
         from maester.runtime import Runtime
 
+        # What an inference came to is told in words of the command's own.
+        logging.getLogger("maester.inference").addHandler(logging.NullHandler())
         with Runtime.build(self.config) as runtime:
             yield runtime
 

@@ -21,6 +21,9 @@ from . import exits
 from .context import CommandLine
 from .output import complain, note, report
 
+_PLUGINS = "maester"
+"""The entry-point group of plugins, said here too: to import the loader only where there is one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
@@ -163,9 +166,7 @@ def _abandon_stdout() -> None:
 
 def _foreign_commands(line: CommandLine, taken: frozenset[str]) -> dict[str, click.Command]:
     """The commands that plugins bring. Whatever is wrong with them costs only them."""
-    from maester.plugins import ENTRY_POINT_GROUP  # not needed by Maester's own commands
-
-    if not metadata.entry_points(group=ENTRY_POINT_GROUP):
+    if not metadata.entry_points(group=_PLUGINS):
         return {}
     try:
         commands, failed = line.plugin_commands()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import Connection, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -54,6 +54,15 @@ def versions(connection: Connection) -> dict[str, str]:
     """Source → version of its last update."""
     rows = connection.execute(select(meta.c.name, meta.c.value).where(meta.c.name.startswith(_VERSION)))
     return {name.removeprefix(_VERSION): value for name, value in rows}
+
+
+def summary(connection: Connection) -> list[tuple[str, str, float, int]]:
+    """Stored sources: name, version, last update in seconds since the epoch, number of prices."""
+    updated = select(meta.c.name, meta.c.value, meta.c.updated_at).where(meta.c.name.startswith(_VERSION))
+    listed_now = select(prices.c.source, func.count()).where(prices.c.replaced_at.is_(None))
+    counts = {source: count for source, count in connection.execute(listed_now.group_by(prices.c.source))}  # noqa: C416 - rows are no pairs to a type checker
+    rows = [(name.removeprefix(_VERSION), *rest) for name, *rest in connection.execute(updated)]
+    return [(source, version, at, counts.get(source, 0)) for source, version, at in rows]
 
 
 def load(connection: Connection, sources: Iterable[str]) -> Sequence[tuple[Any, ...]]:

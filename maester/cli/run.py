@@ -1,0 +1,276 @@
+"""``maester run``: one prompt through the whole chain, as if it had come over HTTP."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import exits
+from .context import CommandLine, common_options, pass_line
+from .output import note, printable, report, write, write_document, write_line
+
+if TYPE_CHECKING:
+    from maester.inference import Inference
+    from maester.model import Check, Request
+    from maester.runtime import Runtime
+
+_SHOWN_NAMES = 20
+
+
+def _pairs(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """``name=value``, given any number of times."""
+    found = {}
+    for text in values:
+        name, sign, value = text.partition("=")
+        if not sign or not name.strip():
+            raise click.BadParameter(f"{text!r} must look like name=value.", context, option)
+        found[name.strip()] = value
+    return found
+
+
+def _parameters(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    """``name=value`` where the value is JSON, or text where it is not."""
+    found: dict[str, Any] = {}
+    for name, text in _pairs(context, option, values).items():
+        try:
+            found[name] = json.loads(text)
+        except ValueError:
+            found[name] = text
+    return found
+
+
+def _checks(
+    context: click.Context, option: click.Parameter, values: tuple[str, ...]
+) -> tuple[Check, ...] | None:
+    """Names of evaluators, or JSON objects with their parameters."""
+    from maester.checks import parse_checks  # slow to import, and not needed for --help
+
+    if not values:
+        return None
+    items: list[Any] = []
+    for text in values:
+        try:
+            items.append(json.loads(text) if text.lstrip().startswith("{") else text)
+        except ValueError as exc:
+            raise click.BadParameter(f"{text!r} is not valid JSON: {exc}.", context, option) from exc
+    return parse_checks(items, param="--evaluate")
+
+
+@click.command()
+@click.argument("prompt", required=False)
+@click.option("-m", "--model", help="An alias, provider/model, or a model's name.")
+@click.option("-s", "--system", help="The system message.")
+@click.option("--stream", is_flag=True, help="Print the answer as it arrives.")
+@click.option("--max-tokens", type=click.IntRange(min=1), help="Most tokens of the answer.")
+@click.option("--temperature", type=float, help="How much chance there is in the answer.")
+@click.option(
+    "-p",
+    "--parameter",
+    "parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_parameters,
+    help="Any other parameter for the provider, its value as JSON.  [repeatable]",
+)
+@click.option(
+    "--evaluate",
+    "checks",
+    multiple=True,
+    metavar="CHECK",
+    callback=_checks,
+    help='An evaluator, or {"name": …} with its parameters, instead of those configured.  [repeatable]',
+)
+@click.option(
+    "--on-failure", type=click.Choice(["observe", "block"]), help="What a failed check does to the answer."
+)
+@click.option(
+    "-t",
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_pairs,
+    help="A label for attribution.  [repeatable]",
+)
+@click.option("--user", help="The end user, for attribution.")
+@click.option("--session", help="The conversation, for attribution.")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds for all of it.")
+@click.option("-q", "--quiet", is_flag=True, help="No summary on stderr.")
+@common_options
+@pass_line
+def run(line: CommandLine, /, prompt: str | None, quiet: bool, **asked: Any) -> int:
+    """Send one prompt through the chain and print the answer.
+
+    The answer goes to stdout, one line about it to stderr. `-` reads the prompt from stdin. Without
+    --model the only model that is configured answers, or `echo` when no other provider is on.
+    """
+    text = _prompt(prompt)
+    with line.runtime() as runtime:
+        request = _request(runtime, text, asked)
+        show = _stream if request.stream else _execute
+        inference = show(runtime, request, line.json)
+        if inference.error is not None:
+            report(
+                inference.error,
+                as_json=line.json,
+                request_id=inference.request_id,
+                trace_id=inference.trace_id,
+            )
+        if not quiet and not line.json:
+            note(summary(inference))
+        if inference.error is not None:
+            return exits.code_of(inference.error)
+        refused = asked["checks"] is not None and inference.passed is False
+        return exits.NOT_ACCEPTABLE if refused else exits.OK
+
+
+def _prompt(prompt: str | None) -> str:
+    if prompt == "-" or (prompt is None and not sys.stdin.isatty()):
+        prompt = sys.stdin.read().removesuffix("\n")
+    if prompt is None:
+        raise click.UsageError("Give a prompt, or - to read it from stdin.", click.get_current_context())
+    if not prompt.strip():
+        raise click.UsageError("The prompt is empty.", click.get_current_context())
+    return prompt
+
+
+def _request(runtime: Runtime, prompt: str, asked: Mapping[str, Any]) -> Request:
+    from maester.model import Message, Request
+
+    messages: list[Message] = [{"role": "user", "content": prompt}]
+    if asked["system"]:
+        messages.insert(0, {"role": "system", "content": asked["system"]})
+    parameters = dict(asked["parameters"])
+    for name in ("max_tokens", "temperature"):
+        if asked[name] is not None:
+            parameters[name] = asked[name]
+    return Request(
+        model=asked["model"] or default_model(runtime),
+        messages=messages,
+        parameters=parameters,
+        stream=asked["stream"],
+        checks=asked["checks"],
+        on_failure=asked["on_failure"],
+        tags=asked["tags"],
+        user=asked["user"],
+        session=asked["session"],
+        timeout_s=asked["timeout"],
+    )
+
+
+def default_model(runtime: Runtime) -> str:
+    """The model that is meant when none is named.
+
+    :raises click.UsageError: when there is more than one that could be.
+    """
+    settings = runtime.settings
+    providers = [name for name in runtime.registry.providers if not _echoes(runtime, name)]
+    named = list(settings.models)
+    for name in providers:
+        configured = settings.providers.get(name)
+        named += [f"{name}/{model}" for model in (configured.models if configured else ())]
+    if len(named) == 1:
+        return named[0]
+    if not named and not providers:
+        for model, _ in runtime.router.models():
+            return model
+    known = named or [model for model, provider in runtime.router.models() if provider in providers]
+    shown = ", ".join(known[:_SHOWN_NAMES])
+    more = f" and {len(known) - _SHOWN_NAMES} more" if len(known) > _SHOWN_NAMES else ""
+    choice = f" There are: {shown}{more}." if known else f" On are: {', '.join(providers) or 'no providers'}."
+    raise click.UsageError(f"Say which model with --model.{choice}", click.get_current_context(silent=True))
+
+
+def _echoes(runtime: Runtime, name: str) -> bool:
+    configured = runtime.settings.providers.get(name)
+    return configured is not None and configured.type == "echo"
+
+
+def _execute(runtime: Runtime, request: Request, as_json: bool) -> Inference:
+    inference = runtime.execute(request, entry_point="cli")
+    if inference.error is None and inference.response is not None:
+        if as_json:
+            write_document(_document(inference))
+        else:
+            write(inference.response.output)
+            for call in _tool_calls(inference):
+                write_line(call)
+    return inference
+
+
+def _stream(runtime: Runtime, request: Request, as_json: bool) -> Inference:
+    """Pieces as they arrive; as JSON a line ``{"delta": …}`` for each, and last the whole document."""
+    stream = runtime.stream(request, entry_point="cli")
+    inference = stream.inference
+    last = ""
+    try:
+        for chunk in stream:
+            for text in _texts(chunk.body):
+                if as_json:
+                    write_line({"delta": text})
+                else:
+                    click.echo(text, nl=False)
+                last = text
+    finally:
+        stream.close()
+    if last and not as_json and not last.endswith("\n"):
+        click.echo()
+    if inference.error is None and inference.response is not None:
+        if as_json:
+            write_line(_document(inference))
+        else:
+            for call in _tool_calls(inference):
+                write_line(call)
+    return inference
+
+
+def _texts(chunk: Mapping[str, Any]) -> list[str]:
+    """What a piece adds to the first choice."""
+    first = [choice for choice in chunk.get("choices") or () if not choice.get("index")]
+    texts = [(choice.get("delta") or {}).get("content") for choice in first]
+    return [text for text in texts if text]
+
+
+def _tool_calls(inference: Inference) -> Sequence[Any]:
+    """What the model wants called, where it answered with that."""
+    choices = inference.response.body.get("choices") if inference.response is not None else None
+    message = (choices[0].get("message") or {}) if choices else {}
+    calls: Sequence[Any] = message.get("tool_calls") or ()
+    return calls
+
+
+def _document(inference: Inference) -> dict[str, Any]:
+    from maester.web.generate import generation  # brings flask, which nothing else here needs
+
+    return generation(inference)
+
+
+def summary(inference: Inference) -> str:
+    """One line: which request, which model, how many tokens, at what cost, how good, how long."""
+    from maester.record import decimal_text, usage_view
+
+    route, response = inference.route, inference.response
+    model = f"{route.name}/{route.model}" if route is not None else inference.request.model
+    if route is not None and response is not None and response.model and response.model != route.model:
+        model += f" ({response.model})"
+    usage = usage_view(inference)
+    tokens = "tokens unknown"
+    if usage is not None:
+        about = "about " if usage.get("estimated") else ""
+        tokens = f"{about}{usage['input_tokens']} + {usage['output_tokens']} tokens"
+    cost = decimal_text(inference.cost.total_usd) if inference.cost is not None else None
+    verdict = {True: "passed", False: "failed", None: "none"}[inference.passed]
+    parts = [
+        f"request {inference.request_id}",
+        printable(model),
+        tokens,
+        f"cost {f'${cost}' if cost is not None else 'unpriced'}",
+        f"evaluation {verdict}",
+        f"{inference.duration_s or 0:.3f} s",
+    ]
+    parts += [f"fault: {printable(fault.message)}" for fault in inference.faults]
+    return click.style(" · ".join(parts), dim=True)

@@ -1,0 +1,70 @@
+"""``maester trace``: where the time of an inference went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from maester.errors import NotFound
+
+from .context import CommandLine, common_options, pass_line
+from .output import note, printable, write_document
+from .waterfall import draw
+
+Json = dict[str, Any]
+
+
+@click.command()
+@click.argument("identifier", metavar="ID")
+@click.option("--attributes/--no-attributes", default=True, help="Show the attributes of each span.")
+@common_options
+@pass_line
+def trace(line: CommandLine, identifier: str, attributes: bool) -> None:
+    """Draw an inference's spans as a waterfall.
+
+    ID is a request id, the caller's own id, the id of a provider's answer, or a trace id: then every
+    inference of that trace is drawn on one time line.
+    """
+    wanted = identifier.strip()
+    with line.ledger() as ledger:
+        record = ledger.get(wanted)
+        family = ledger.trace(wanted)
+    if not family:
+        raise NotFound(
+            f"Nothing is recorded under {printable(wanted)!r}. What was answered is recorded within a second."
+        )
+    if record is None:
+        record = together(family)
+    if line.json:
+        write_document(view(record))
+        return
+    draw(record, attributes=attributes)
+    others = len(family) - 1
+    if others and "inferences" not in record:
+        note(f"\n{others} more in this trace: maester trace {record['trace_id']}")
+
+
+def together(records: Sequence[Json]) -> Json:
+    """Several inferences of one trace, as if they were one."""
+    if len(records) == 1:
+        return records[0]
+    begin = min(record["started_at"] for record in records)
+    end = max(record["started_at"] + (record.get("duration_s") or 0.0) for record in records)
+    failed = [record for record in records if record["status"] != "ok"]
+    return {
+        "request_id": f"{len(records)} inferences",
+        "inferences": [record["request_id"] for record in records],
+        "trace_id": records[0].get("trace_id"),
+        "started_at": begin,
+        "duration_s": end - begin,
+        "status": f"{len(failed)} not ok" if failed else "ok",
+        "spans": [span for record in records for span in record.get("spans") or ()],
+    }
+
+
+def view(record: Json) -> Json:
+    """The trace as plain JSON values."""
+    shown = ("request_id", "inferences", "trace_id", "started_at", "duration_s", "status", "spans")
+    return {name: record[name] for name in shown if name in record}
