@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
+from sqlalchemy import Connection
+
 from maester.contracts import PricingSource
 from maester.database import Database
 from maester.errors import PricingError
@@ -51,60 +53,48 @@ class PriceBook:
 
         :param sources: each with its order; where two know a price, the lower order wins.
         """
-        self._sources = tuple(sorted(sources, key=lambda placed: placed[0]))
+        self._sources = _in_order(sources)
         if self._database is not None:
             known = self._database.read(store.versions)
-            for _, source in self._sources:
-                if _stored(source) and source.name not in known:
-                    try:
-                        self.update([source.name], only_new=True)
-                    except PricingError as exc:
-                        logger.warning("price source %s was left out: %s", source.name, exc)
+            missing = [s.name for _, s in self._sources if _stored(s) and s.name not in known]
+            for name in missing:
+                try:
+                    self._load((name,), only_new=True)
+                except PricingError as exc:
+                    logger.warning("price source %s was left out: %s", name, exc)
         self.reload()
 
-    def update(self, names: Iterable[str] | None = None, *, only_new: bool = False) -> list[Changes]:
-        """Bring the stored sources up to date, each in one transaction, and read the book anew.
+    def use(self, sources: Ordered) -> None:
+        """Take the sources and read the book as it is, filled or not."""
+        self._sources = _in_order(sources)
+        self.reload()
+
+    def update(self, names: Iterable[str] | None = None) -> list[Changes]:
+        """Bring stored sources up to date, each in one transaction, and read the book anew.
 
         :param names: sources to update; all stored ones unless given.
-        :param only_new: leave alone what another process has loaded in the meantime.
-        :raises PricingError: when a source fails or is unknown; it then changed nothing.
+        :raises PricingError: when a source is unknown, or fails; one that fails changes nothing.
         """
-        database = self._database
-        if database is None:
-            raise PricingError("There is no database to keep prices in.")
-        done = []
-        for order, source in self._chosen(names):
-            now = time.time()
-
-            def work(connection: Any, order: int = order, source: Any = source, now: float = now) -> Changes:
-                store.lock(connection)
-                if only_new and source.name in store.versions(connection):
-                    return Changes(source.name, source.version)
-                changes = _compared(source, order, store.listed(connection, source.name), now)
-                store.write(connection, changes, now)
-                return changes
-
-            done.append(database.write(work))
-        self.reload()
-        return done
+        try:
+            return self._load(names)
+        finally:
+            self.reload()
 
     def diff(self, names: Iterable[str] | None = None) -> list[Changes]:
         """What `update` would change now.
 
         :raises PricingError: when a source fails or is unknown.
         """
-        database = self._database
-        if database is None:
-            raise PricingError("There is no database to keep prices in.")
+        chosen = self._chosen(names)
         now = time.time()
 
-        def work(connection: Any) -> list[Changes]:
+        def work(connection: Connection) -> list[Changes]:
             return [
                 _compared(source, order, store.listed(connection, source.name), now)
-                for order, source in self._chosen(names)
+                for order, source in chosen
             ]
 
-        return database.read(work)
+        return self._kept().read(work)
 
     def refresh(self) -> bool:
         """Read the book anew if an update changed it; whether it did. One small query if not."""
@@ -188,6 +178,29 @@ class PriceBook:
         families = (family.lower(),) if family else self._rates.families_of(model)
         return [(name, found) for name in families for found in self._rates.find(name, (model,))]
 
+    def _load(self, names: Iterable[str] | None, *, only_new: bool = False) -> list[Changes]:
+        """Write what sources list; with `only_new` leave alone what another process has loaded by now."""
+        database = self._kept()
+        done = []
+        for order, source in self._chosen(names):
+
+            def work(connection: Connection, order: int = order, source: PricingSource = source) -> Changes:
+                store.lock(connection)
+                if only_new and source.name in store.versions(connection):
+                    return Changes(source.name, source.version)
+                now = time.time()
+                changes = _compared(source, order, store.listed(connection, source.name), now)
+                store.write(connection, changes, now)
+                return changes
+
+            done.append(database.write(work))
+        return done
+
+    def _kept(self) -> Database:
+        if self._database is None:
+            raise PricingError("There is no database to keep prices in.")
+        return self._database
+
     def _plan(self, key: tuple[str, str | None, str, str | None], at: float) -> Plan:
         family, response_model, model, billed = key
         names = (response_model, model) if response_model and response_model != model else (model,)
@@ -220,6 +233,10 @@ class PriceBook:
                 f" there are: {', '.join(sorted(known)) or 'none'}."
             )
         return [(order, source) for order, source in stored if source.name in wanted]
+
+
+def _in_order(sources: Ordered) -> tuple[tuple[int, PricingSource], ...]:
+    return tuple(sorted(sources, key=lambda placed: placed[0]))
 
 
 def _stored(source: PricingSource) -> bool:

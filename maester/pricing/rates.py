@@ -22,6 +22,12 @@ FOREVER = float("inf")
 _COMPACT_DATE_LENGTH = 8
 
 
+def iso(moment: float) -> str:
+    """A moment in ISO 8601, only the date where it is midnight UTC."""
+    when = datetime.fromtimestamp(moment, UTC)
+    return when.date().isoformat() if moment % DAY_S == 0 else when.isoformat()
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One price, as it is charged.
@@ -46,11 +52,13 @@ class Row:
 
     @property
     def since(self) -> str | None:
-        """``valid_from`` in ISO 8601, only the date where it is midnight UTC."""
-        if self.valid_from == -FOREVER:
-            return None
-        moment = datetime.fromtimestamp(self.valid_from, UTC)
-        return moment.date().isoformat() if self.valid_from % DAY_S == 0 else moment.isoformat()
+        """``valid_from`` as `iso` writes it; ``None`` for ever since."""
+        return None if self.valid_from == -FOREVER else iso(self.valid_from)
+
+    @property
+    def until(self) -> str | None:
+        """``valid_to`` as `iso` writes it; ``None`` for until replaced."""
+        return None if self.valid_to == FOREVER else iso(self.valid_to)
 
     def active(self, at: float) -> bool:
         """Whether the row applies at a moment."""
