@@ -34,7 +34,12 @@ class Answer(Response):
     ) -> None:
         super().__init__(None, status)
         self.response = [body]
-        self.headers._list = [("content-type", media), ("content-length", str(len(body))), *headers]
+        self.headers._list = [
+            ("content-type", media),
+            ("content-length", str(len(body))),
+            ("x-content-type-options", "nosniff"),
+            *headers,
+        ]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         start_response(self.status, self.headers.to_wsgi_list())

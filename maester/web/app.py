@@ -13,7 +13,7 @@ from maester.runtime import Runtime
 from maester.settings import Settings
 
 from . import chat, docs, embeddings, errors, generate, health, inferences, messages, models, openapi, plugins
-from .service import EXTENSION, PING_S, Service
+from .service import EXTENSION, PATIENCE_S, PING_S, Service
 
 _BLUEPRINTS = (chat, generate, embeddings, messages, models, inferences, plugins, health, openapi, docs)
 
@@ -36,6 +36,7 @@ def create_app(
     config: str | Path | None = None,
     settings: Settings | None = None,
     ping_s: float = PING_S,
+    patience_s: float = PATIENCE_S,
 ) -> Flask:
     """The WSGI application.
 
@@ -44,6 +45,7 @@ def create_app(
     :param config: path of a ``maester.toml``, see `Runtime.build`.
     :param settings: a configuration made in code.
     :param ping_s: longest silence on a stream, in seconds.
+    :param patience_s: how long an inference that may just have ended is waited for in the ledger.
     :raises ConfigError: with every problem found in the configuration.
     """
     if runtime is None:
@@ -53,7 +55,7 @@ def create_app(
     app.session_interface = _NoSessions()
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
-    service = Service.of(runtime, ping_s=ping_s)
+    service = Service.of(runtime, ping_s=ping_s, patience_s=patience_s)
     app.extensions[EXTENSION] = service
     for noun in _BLUEPRINTS:
         app.register_blueprint(noun.blueprint(service))

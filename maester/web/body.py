@@ -57,6 +57,8 @@ def read_json(environ: WSGIEnvironment, limits: BodyLimits) -> Json:
 
 def _check_type(environ: WSGIEnvironment) -> None:
     declared = environ.get("CONTENT_TYPE", "")
+    if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() not in ("identity", ""):
+        raise UnsupportedMediaType("Send the body without Content-Encoding.")
     if declared == "application/json":
         return
     media, _, parameters = declared.partition(";")
@@ -69,8 +71,6 @@ def _check_type(environ: WSGIEnvironment) -> None:
         charset = value.strip().strip('"').lower()
         if name.strip().lower() == "charset" and charset not in ("utf-8", "utf8", "us-ascii"):
             raise UnsupportedMediaType(f"JSON is read as UTF-8, not as {charset[:40]!r}.")
-    if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() not in ("identity", ""):
-        raise UnsupportedMediaType("Send the body without Content-Encoding.")
 
 
 def _read(environ: WSGIEnvironment, max_bytes: int) -> bytes:

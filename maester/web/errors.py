@@ -41,7 +41,6 @@ _TYPES = {
     401: "authentication_error",
     402: "insufficient_quota",
     403: "permission_error",
-    404: "not_found_error",
     429: "rate_limit_error",
 }
 

@@ -6,6 +6,7 @@ import math
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -13,15 +14,13 @@ from typing import Any
 from werkzeug.datastructures import MultiDict
 
 from maester.errors import InvalidRequest
+from maester.ledger.queries import LARGEST_PAGE, STATUSES, VERDICTS, Filter
 
 Json = dict[str, Any]
 
-MAX_LIMIT = 1000
 DEFAULT_LIMIT = 50
 MAX_TEXT = 512
 MAX_TAGS = 8
-STATUSES = ("ok", "error", "cancelled", "interrupted")
-EVALUATIONS = ("passed", "failed", "pending")
 
 _AGO = re.compile(r"([0-9]{1,6})([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -59,11 +58,11 @@ FILTERS: tuple[Json, ...] = (
     _parameter("key", "The key's id.", _TEXT),
     _parameter("user", "The end user.", _TEXT),
     _parameter("session", "The conversation.", _TEXT),
-    _parameter("evaluation", "What the required checks came to.", {"enum": list(EVALUATIONS)}),
+    _parameter("evaluation", "What the required checks came to.", {"enum": list(VERDICTS)}),
     _parameter(
         "min_cost", "Least cost in USD.", {"type": "string", "pattern": r"^[0-9]{1,6}(\.[0-9]{1,12})?$"}
     ),
-    _parameter("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}),
+    _parameter("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE}),
     _parameter("cursor", "`next_cursor` of the page before.", {"type": "string"}),
 )
 """As the OpenAPI document has them."""
@@ -71,11 +70,17 @@ FILTERS: tuple[Json, ...] = (
 _NAMES = frozenset(parameter["name"] for parameter in FILTERS)
 
 
-def read_filters(query: MultiDict[str, str]) -> Json:
-    """The parameters of a listing, checked and typed.
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What is to be listed."""
 
-    Moments become seconds since the epoch, ``min_cost`` a `Decimal`, ``tags`` pairs of a name and a
-    value (``None`` for any).
+    filters: Filter
+    limit: int
+    cursor: str | None
+
+
+def read_listing(query: MultiDict[str, str]) -> Listing:
+    """The parameters of a listing, checked and typed.
 
     :raises InvalidRequest: naming the parameter at fault.
     """
@@ -87,17 +92,20 @@ def read_filters(query: MultiDict[str, str]) -> Json:
             )
         if name != "tag" and len(query.getlist(name)) > 1:
             raise InvalidRequest(f"`{name}` is given more than once.", param=name)
-    found: Json = {
-        name: _text(query, name) for name in ("model", "provider", "key", "user", "session", "cursor")
+    words: Json = {
+        "status": _word(query, "status", STATUSES),
+        "evaluation": _word(query, "evaluation", VERDICTS),
     }
-    found["since"] = moment(query, "since")
-    found["until"] = moment(query, "until")
-    found["status"] = _word(query, "status", STATUSES)
-    found["evaluation"] = _word(query, "evaluation", EVALUATIONS)
-    found["min_cost"] = _amount(query, "min_cost")
-    found["tags"] = _tags(query)
-    found["limit"] = _limit(query)
-    return found
+    texts = {name: _text(query, name) for name in ("model", "provider", "key", "user", "session")}
+    filters = Filter(
+        since=moment(query, "since"),
+        until=moment(query, "until"),
+        min_cost=_amount(query, "min_cost"),
+        tags=_tags(query),
+        **texts,
+        **words,
+    )
+    return Listing(filters, _limit(query), _text(query, "cursor"))
 
 
 def moment(query: Mapping[str, str], name: str) -> float | None:
@@ -165,14 +173,16 @@ def _amount(query: Mapping[str, str], name: str) -> Decimal | None:
     return amount
 
 
-def _tags(query: MultiDict[str, str]) -> list[tuple[str, str | None]]:
-    found: list[tuple[str, str | None]] = []
+def _tags(query: MultiDict[str, str]) -> dict[str, str]:
+    """Names with their values; an empty value means any."""
+    found: dict[str, str] = {}
     for tag in query.getlist("tag"):
         _check(tag, "tag")
-        name, equals, value = tag.partition("=")
+        name, _, value = tag.partition("=")
         if not name:
             raise InvalidRequest("`tag` must be name=value, or the name alone.", param="tag")
-        found.append((name, value if equals else None))
+        if found.setdefault(name, value) != value:
+            raise InvalidRequest(f"`tag` gives {name!r} two values.", param="tag")
     if len(found) > MAX_TAGS:
         raise InvalidRequest(f"At most {MAX_TAGS} tags can be asked for at once.", param="tag")
     return found
@@ -182,6 +192,6 @@ def _limit(query: Mapping[str, str]) -> int:
     value = query.get("limit")
     if not value:
         return DEFAULT_LIMIT
-    if not (value.isascii() and value.isdigit() and len(value) < 8 and 1 <= int(value) <= MAX_LIMIT):
-        raise InvalidRequest(f"`limit` must be a whole number from 1 to {MAX_LIMIT}.", param="limit")
+    if not (value.isascii() and value.isdigit() and len(value) < 8 and 1 <= int(value) <= LARGEST_PAGE):
+        raise InvalidRequest(f"`limit` must be a whole number from 1 to {LARGEST_PAGE}.", param="limit")
     return int(value)

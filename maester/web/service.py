@@ -22,12 +22,16 @@ PING_S = 5.0
 """Longest silence, in seconds, on a stream before a comment is sent that keeps the connection alive
 and shows whether the client is still there."""
 
+PATIENCE_S = 1.0
+"""How long, in seconds, an inference that may just have ended is waited for in the ledger."""
+
 
 @dataclass(slots=True)
 class Service:
     """The parts of one process that answer over HTTP.
 
     :param ping_s: see `PING_S`.
+    :param patience_s: see `PATIENCE_S`.
     :ivar draining: set when the process was told to end: what is under way is finished, nothing new
         should be sent here.
     """
@@ -36,15 +40,16 @@ class Service:
     gate: Gate
     limits: BodyLimits
     ping_s: float = PING_S
+    patience_s: float = PATIENCE_S
     started_at: float = field(default_factory=time.time)
     draining: bool = False
 
     @classmethod
-    def of(cls, runtime: Runtime, *, ping_s: float = PING_S) -> Service:
+    def of(cls, runtime: Runtime, *, ping_s: float = PING_S, patience_s: float = PATIENCE_S) -> Service:
         """A service over a runtime, limited as its settings say."""
         server = runtime.settings.server
         limits = BodyLimits(server.max_body_bytes, server.max_json_depth)
-        return cls(runtime, Gate(runtime.keys), limits, ping_s)
+        return cls(runtime, Gate(runtime.keys), limits, ping_s, patience_s)
 
     def admit(self, environ: WSGIEnvironment) -> Caller | None:
         """Whom a request comes from, see `Gate.admit`."""
