@@ -271,12 +271,17 @@ def embeddings(
     """OpenAI's ``list`` of embeddings.
 
     :param encoding: ``base64`` for little-endian 32-bit floats in base64, else numbers.
+    :raises ShapeError: for numbers that such a float cannot hold.
     """
     written: list[Any] = list(vectors)
     if encoding == "base64":
-        written = [
-            base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii") for vector in vectors
-        ]
+        try:
+            written = [
+                base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
+                for vector in vectors
+            ]
+        except (OverflowError, struct.error):
+            raise ShapeError("embeddings", "numbers of 32 bits", "larger ones") from None
     counted = input_tokens or 0
     return {
         "object": "list",

@@ -85,13 +85,14 @@ class Gemini:
             if len(vectors) != len(payload["requests"]):
                 wanted = f"{len(payload['requests'])} embeddings"
                 raise ShapeError("embeddings", wanted, str(len(vectors)))
+            listed = embeddings(call.model, vectors, tokens, encoding)
         except ShapeError as flaw:
             self._client.bad_body(f"with malformed embeddings: {flaw}", body)
         return Response(
             model=call.model,
             output="",
             usage=None if tokens is None else Usage(input_tokens=tokens),
-            body=embeddings(call.model, vectors, tokens, encoding),
+            body=listed,
         )
 
     def close(self) -> None:

@@ -84,13 +84,14 @@ class Ollama:
             tokens = None if reported is None else count_at(reported, "prompt_eval_count")
             if len(vectors) != expected:
                 raise ShapeError("embeddings", f"{expected} embeddings", str(len(vectors)))
+            listed = embeddings(model, vectors, tokens, encoding)
         except ShapeError as flaw:
             self._client.bad_body(f"with malformed embeddings: {flaw}", body)
         return Response(
             model=model,
             output="",
             usage=None if tokens is None else Usage(input_tokens=tokens),
-            body=embeddings(model, vectors, tokens, encoding),
+            body=listed,
         )
 
     def close(self) -> None:
