@@ -70,7 +70,7 @@ class MaxLength:
             length = _measure(sample, unit)
             if length > limit:
                 score = min(score, limit / length)
-                over.append(f"{length} {unit}, at most {limit} are allowed")
+                over.append(f"{length} {_named(unit, sample)}, at most {limit} are allowed")
         if not over:
             return Verdict(True, score)
         return Verdict(False, score, explanation=f"The answer has {'; '.join(over)}.")
@@ -82,4 +82,13 @@ def _measure(sample: Sample, unit: str) -> int:
         return len(text)
     if unit == "words":
         return count_words(text)
-    return tokens.count(text, sample.response.model or sample.request.model)
+    return tokens.count(text, _model(sample))
+
+
+def _named(unit: str, sample: Sample) -> str:
+    estimated = unit == "tokens" and not tokens.is_exact(_model(sample))
+    return "tokens (estimated)" if estimated else unit
+
+
+def _model(sample: Sample) -> str:
+    return sample.response.model or sample.request.model

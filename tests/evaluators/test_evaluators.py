@@ -21,9 +21,16 @@ maester_register_evaluators(
 )
 
 
-def judge(name: str, output: str, body: Mapping[str, Any] | None = None, **parameters: Any) -> Verdict:
+def judge(
+    name: str,
+    output: str,
+    body: Mapping[str, Any] | None = None,
+    *,
+    model: str = "gpt-4o-mini",
+    **parameters: Any,
+) -> Verdict:
     (check,) = resolve_checks((Check(name, parameters),), EVALUATORS)
-    response = Response(model="gpt-4o-mini", output=output, body=body or {})
+    response = Response(model=model, output=output, body=body or {})
     verdict = EVALUATORS[name].evaluate(Sample(Request("gpt-4o-mini"), response), check.parameters)
     assert isinstance(verdict, Verdict)
     return verdict
@@ -153,7 +160,13 @@ class TestMaxLength:
         text = "The quick brown fox jumps over the lazy dog. " * 3
         length = tokens.count(text, "gpt-4o-mini")
         assert judge("max_length", text, tokens=length).passed
-        assert not judge("max_length", text, tokens=length - 1).passed
+        verdict = judge("max_length", text, tokens=length - 1)
+        assert not verdict.passed
+        assert f"{length} tokens, at most" in (verdict.explanation or "")
+
+    def test_tokens_of_a_secret_vocabulary_are_estimated(self) -> None:
+        verdict = judge("max_length", "one two three", model="claude-sonnet-4-5", tokens=1)
+        assert "tokens (estimated), at most 1" in (verdict.explanation or "")
 
     def test_every_limit_holds(self) -> None:
         assert judge("max_length", "one two three", words=3, characters=13).passed
