@@ -62,7 +62,7 @@ class Assembler:
         """
         for choice in self._choices.values():
             choice.finish_reason = choice.finish_reason or default_finish
-        body = {
+        body: dict[str, Any] = {
             "id": self._top.get("id"),
             "object": "chat.completion",
             "created": self._top.get("created") or int(time.time()),

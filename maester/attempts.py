@@ -154,7 +154,7 @@ class AttemptStream(Iterator[Chunk]):
         if not self._open:
             return None
         try:
-            chunk = self._attempt.within(next, self._source, None)
+            chunk: Chunk | None = self._attempt.within(next, self._source, None)
             if chunk is not None:
                 self._assembler.add(chunk)
             elif self._assembler.empty:

@@ -118,8 +118,8 @@ class Router:
 
     def models(self) -> Iterator[tuple[str, str]]:
         """Names a caller can use, each with the provider behind it: aliases, then ``provider/model``."""
-        for alias, model in self._aliases.items():
-            yield alias, model.provider
+        for alias, aliased in self._aliases.items():
+            yield alias, aliased.provider
         for name, provider in self._providers.items():
             for model in self._listed(name, provider):
                 yield f"{name}/{model}", name

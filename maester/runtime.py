@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +14,7 @@ from . import config as configuration
 from .chain import Chain, InferenceStream
 from .contracts import PricingSource
 from .database import Database
+from .errors import LedgerError
 from .ledger.keys import KeyStore
 from .ledger.queries import Ledger
 from .model import NOTHING, Caller, Inference, Request
@@ -27,6 +31,12 @@ BUILTINS = (
     "maester.ledger",
     "maester.logs",
 )
+
+
+log = logging.getLogger(__name__)
+
+PRICE_CHECK_S = 5.0
+"""Seconds between two looks at whether another process has updated the price book."""
 
 
 class Runtime:
@@ -56,7 +66,9 @@ class Runtime:
         self.router = Router(settings, registry.providers, families, self.price_book)
         enabled = [p for p in registry.stages if p.stage.name not in settings.disabled_stages]
         self.chain = Chain(enabled)
+        self._started = False
         self._closed = threading.Event()
+        _live.add(self)
         for part in (*registry.sinks, *(placed.stage for placed in enabled)):
             bind = getattr(part, "bind", None)
             if bind is not None:
@@ -89,6 +101,19 @@ class Runtime:
             loader.sections()
         return cls(settings, loader.register(settings))
 
+    def start(self) -> None:
+        """Open what belongs to this process alone: the journal and its writer, the price watch.
+
+        The first request does so too; a server calls it before, so that what dead processes left
+        behind is taken up at once and not at the first request.
+        """
+        self._started = True
+        for sink in self.registry.sinks:
+            start = getattr(sink, "start", None)
+            if start is not None:
+                start()
+        threading.Thread(target=self._watch_prices, name="maester-prices", daemon=True).start()
+
     @property
     def price_sources(self) -> tuple[tuple[int, PricingSource], ...]:
         """What fills the price book, in order of precedence."""
@@ -115,6 +140,8 @@ class Runtime:
         :param headers: the caller's ``traceparent`` and ``tracestate``, lowercase, if it sent any.
         :param job_id: the job it belongs to.
         """
+        if not self._started:
+            self.start()
         inference = Inference(
             request, entry_point=entry_point, alias=alias, caller=caller, headers=headers, job_id=job_id
         )
@@ -136,6 +163,8 @@ class Runtime:
         the end or call ``close()``; after either the inference is complete and recorded.
         Parameters are those of `execute`.
         """
+        if not self._started:
+            self.start()
         inference = Inference(
             request, entry_point=entry_point, alias=alias, caller=caller, headers=headers, job_id=job_id
         )
@@ -155,6 +184,14 @@ class Runtime:
             if close is not None:
                 close()
 
+    def _watch_prices(self) -> None:
+        while not self._closed.wait(PRICE_CHECK_S):
+            try:
+                if self.price_book.refresh():
+                    self.router.refresh()
+            except LedgerError as exc:
+                log.warning("The price book could not be checked for an update: %s", exc)
+
     def __enter__(self) -> Runtime:
         return self
 
@@ -165,3 +202,15 @@ class Runtime:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+_live: weakref.WeakSet[Runtime] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """A forked child starts its own threads; its parent's did not come along."""
+    for runtime in tuple(_live):
+        runtime._started = False
+
+
+os.register_at_fork(after_in_child=_after_fork)
