@@ -61,7 +61,7 @@ class Setting(fields.Field[Any]):
         secret: bool = False,
         **options: Any,
     ) -> None:
-        must = f"must be {expected}"
+        must = f"must be {expected}".replace("{", "{{").replace("}", "}}")  # marshmallow formats messages
         messages: dict[str, Any] = {"required": f"is missing; it {must}", "null": must, "invalid": must}
         metadata = {"description": about, "secret": secret}
         super().__init__(error_messages=messages, metadata=metadata, **options)

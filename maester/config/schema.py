@@ -197,8 +197,10 @@ class PriceSection(Section):
     web_search = Amount("USD per web search that the provider made.")
 
     @validates_schema(skip_on_field_errors=False, pass_original=True)
-    def _check_prices(self, data: dict[str, Any], written: Mapping[str, Any], **_: Any) -> None:
+    def _check_prices(self, data: dict[str, Any], written: Any, **_: Any) -> None:
         """At least one price, none finer than is kept, a period that ends after it begins."""
+        if not isinstance(written, Mapping):
+            return
         errors: dict[str, list[str]] = {}
         units = (*PER_MILLION, *PER_ONE)
         priced = [name for name in units if name in data]

@@ -38,7 +38,8 @@ def as_toml(resolved: Resolved, sections: Sections, *, origins: bool) -> str:
         return resolved.origins.get(dotted(path), DEFAULT) if origins else None
 
     source = f"# {resolved.source}" if resolved.source else "# no file"
-    return f"{source}, MAESTER_* variables over it, and defaults\n\n{dumps(_literal(masked(resolved, sections)), note)}"
+    written = dumps(_literal(masked(resolved, sections)), note)
+    return f"{source}, MAESTER_* variables over it, and defaults\n\n{written}"
 
 
 def as_json(resolved: Resolved, sections: Sections, *, origins: bool) -> dict[str, Any]:
