@@ -13,18 +13,22 @@ Check = tuple[Callable[[Any], bool], str]
 
 
 def is_text(value: Any) -> bool:
+    """A text with something in it."""
     return isinstance(value, str) and bool(value)
 
 
 def is_count(value: Any) -> bool:
+    """A whole number above 0."""
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def is_texts(value: Any) -> bool:
+    """A list of texts."""
     return isinstance(value, list | tuple) and all(is_text(item) for item in value)
 
 
 def is_headers(value: Any) -> bool:
+    """A table of texts."""
     return isinstance(value, Mapping) and all(isinstance(text, str) for text in value.values())
 
 

@@ -223,6 +223,7 @@ def _prices() -> None:
 
 
 def upgrade() -> None:
+    """Make every table."""
     _inferences()
     _beside()
     _evaluations()
@@ -232,5 +233,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Drop every table, and what is in it."""
     for name in reversed(TABLES):
         op.drop_table(name)
