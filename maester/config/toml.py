@@ -41,14 +41,19 @@ def _table(table: Mapping[str, Any], path: Path, note: Callable[[Path], str | No
         yield ""
         if isinstance(value, Mapping):
             if any(not isinstance(each, Mapping) or not each for each in value.values()):
-                yield f"[{dotted(here)}]"
+                yield f"[{_header(here)}]"
             yield from _table(value, here, note)
             continue
         said = note(here)
         for each in value:
-            yield f"[[{dotted(here)}]]{f'  # {said}' if said else ''}"
+            yield f"[[{_header(here)}]]{f'  # {said}' if said else ''}"
             yield from _table(each, (*here, 0), lambda _: None)
             yield ""
+
+
+def _header(path: Path) -> str:
+    """A table's header, which says of an array of tables no index: it is the latest item's."""
+    return dotted(tuple(part for part in path if isinstance(part, str)))
 
 
 def _is_table_list(value: Any) -> bool:
