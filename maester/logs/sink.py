@@ -35,6 +35,9 @@ class LogSink:
         self._spans = settings.spans
         self._inferences = settings.inferences
         self._logger = logging.getLogger(LOGGER)
+        if not any(isinstance(each, logging.NullHandler) for each in self._logger.handlers):
+            # Without it a failed inference would be a bare word on a program's standard error.
+            self._logger.addHandler(logging.NullHandler())
 
     def settle(self, record: Mapping[str, Any]) -> None:
         """Write the lines of one inference.

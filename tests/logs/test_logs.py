@@ -20,7 +20,7 @@ import pytest
 
 from maester.errors import ProviderTimeout
 from maester.logs import LogSink, configure, maester_register_sinks, timestamp
-from maester.logs.output import PIPE_BYTES, JsonHandler, installed, release
+from maester.logs.output import PIPE_BYTES, JsonHandler, release
 from maester.model import Cost, Evaluation, Fault, Inference, Request, Response
 from maester.record import record_of
 from maester.settings import LogSettings, Settings
@@ -287,10 +287,20 @@ class TestInferenceEnd:
 class TestEmbedded:
     """In a program of somebody else's, that never called `configure`."""
 
-    def test_nothing_is_written_unasked(self, capfd: pytest.CaptureFixture[str]) -> None:
-        assert installed() is None
-        LogSink(LogSettings(spans="all")).settle(record_of(inference_of()))
-        assert capfd.readouterr() == ("", "")
+    def test_nothing_is_written_unasked(self) -> None:
+        program = """
+from maester.errors import ProviderTimeout
+from maester.logs import LogSink
+from maester.model import Inference, Request
+from maester.record import record_of
+from maester.settings import LogSettings
+
+inference = Inference(Request("m"))
+inference.error = ProviderTimeout("no answer")
+LogSink(LogSettings(spans="all")).settle(record_of(inference))
+"""
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=60)
+        assert (done.stdout, done.stderr) == (b"", b"")
 
     def test_the_programs_own_logging_gets_the_events(self, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.INFO, logger="maester.inference"):
