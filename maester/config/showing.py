@@ -61,8 +61,9 @@ def _mask(value: Any, path: Path, resolved: Resolved, sections: Sections) -> Any
     if not isinstance(value, str):
         return value
     name = next((part for part in reversed(path) if isinstance(part, str)), "")
-    if value and is_secret(node_at(sections, path), name):
-        return mask(value)
+    node = node_at(sections, path)
+    if value and is_secret(node, name):
+        return "****" if node is None else mask(value)
     return redact(value, resolved.secrets)
 
 
