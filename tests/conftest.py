@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from support.postgres import new_database, running_postgres
 from support.upstream import Upstream
 
 
@@ -13,3 +15,20 @@ def upstream() -> Iterator[Upstream]:
     """An HTTP upstream that misbehaves as it is told."""
     with Upstream() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The address of a real PostgreSQL whose user may create databases."""
+    with running_postgres() as address:
+        yield address
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty database, once of either kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'ledger.db'}"
+        return
+    with new_database(request.getfixturevalue("postgres_server")) as address:
+        yield address

@@ -15,6 +15,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from maester import native
 from maester.errors import ConfigError, LedgerError
 
+from . import migrate
+
 T = TypeVar("T")
 
 BUSY_TIMEOUT_S = 10.0
@@ -54,9 +56,7 @@ class Database:
 
         :raises LedgerError: when it cannot be opened, or its schema is not the one this version needs.
         """
-        from .migrate import prepare  # migrate needs this module
-
-        prepare(self)
+        migrate.prepare(self)
 
     @property
     def engine(self) -> Engine:
