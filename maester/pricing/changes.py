@@ -13,7 +13,7 @@ import orjson
 from maester.contracts import Price, PricingSource
 from maester.errors import PricingError
 
-from .match import compile_rule
+from .match import check_rule
 from .rates import FOREVER, parse_conditions
 from .units import BY_NAME
 
@@ -209,7 +209,7 @@ def _checked(price: Price, source: str) -> Decimal:
         )
     if price.above_input_tokens < 0:
         raise PricingError(f"{where} {price.unit} above {price.above_input_tokens} input tokens.")
-    compile_rule(price.match, price.model)
+    check_rule(price.match, price.model)
     parse_conditions(_conditions(price.conditions))
     return amount
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import Any
 
 import orjson
@@ -29,9 +30,19 @@ class Rule:
         return name in self.names or any(test(name) for test in self.tests)
 
 
-def compile_rule(match: str, model: str) -> Rule:
+@lru_cache(maxsize=256)
+def check_rule(match: str, model: str) -> None:
+    """See that `compile_rule` can compile a rule, its regular expressions included.
+
+    :raises PricingError: when it is no rule.
+    """
+    compile_rule(match, model, eager=True)
+
+
+def compile_rule(match: str, model: str, *, eager: bool = False) -> Rule:
     """Compile `Price.match` and `Price.model`.
 
+    :param eager: compile regular expressions now, and not each at its first use.
     :raises PricingError: when it is no rule.
     """
     if match == "exact":
@@ -40,13 +51,13 @@ def compile_rule(match: str, model: str) -> Rule:
         beginning = model.lower()
         return Rule(tests=(lambda name: name.startswith(beginning),))
     if match == "regex":
-        return Rule(tests=(_regex(model, model, re.IGNORECASE, whole=True),))
+        return Rule(tests=(_regex(model, model, eager, whole=True),))
     if match.startswith("{"):
         try:
             clause = orjson.loads(match)
         except orjson.JSONDecodeError as exc:
             raise PricingError(f"The match rule of {model!r} is not JSON: {exc}") from exc
-        return _clause(clause, model)
+        return _clause(clause, model, eager)
     raise PricingError(
         f"The match rule of {model!r} is {match!r};"
         " it must be exact, prefix, regex or a JSON object of clauses."
@@ -58,14 +69,14 @@ def precedence(match: str, model: str, position: int) -> tuple[int, int, int]:
     return position, _KIND_ORDER.get(match, _CLAUSES), -len(model)
 
 
-def _clause(clause: Any, model: str) -> Rule:
+def _clause(clause: Any, model: str, eager: bool) -> Rule:
     if not isinstance(clause, Mapping) or len(clause) != 1:
         raise PricingError(f"A clause of the match rule of {model!r} must have exactly one key: {clause!r}")
     ((kind, value),) = clause.items()
     if kind in ("or", "and"):
         if not isinstance(value, list) or not value:
             raise PricingError(f"{kind!r} in the match rule of {model!r} needs a list of clauses.")
-        rules = [_clause(part, model) for part in value]
+        rules = [_clause(part, model, eager) for part in value]
         if kind == "or":
             names = frozenset().union(*(rule.names for rule in rules))
             return Rule(names, tuple(test for rule in rules for test in rule.tests))
@@ -76,7 +87,7 @@ def _clause(clause: Any, model: str) -> Rule:
     if kind == "equals":
         return Rule(frozenset((text,)))
     if kind == "regex":
-        return Rule(tests=(_regex(value, model, 0, whole=False),))
+        return Rule(tests=(_regex(value, model, eager),))
     tests: dict[str, Test] = {
         "starts_with": lambda name: name.startswith(text),
         "ends_with": lambda name: name.endswith(text),
@@ -87,17 +98,17 @@ def _clause(clause: Any, model: str) -> Rule:
     return Rule(tests=(tests[kind],))
 
 
-def _regex(pattern: str, model: str, flags: int, *, whole: bool) -> Test:
-    """Compiled at its first use: of thousands of rules a process needs few."""
-    compiled: list[Callable[[str], Any]] = []
+def _regex(pattern: str, model: str, eager: bool, *, whole: bool = False) -> Test:
+    """A test by a regular expression; of the many there are a process needs few, so compiled late."""
 
-    def test(name: str) -> bool:
-        if not compiled:
-            try:
-                expression = re.compile(pattern, flags)
-            except re.error as exc:
-                raise PricingError(f"The match rule of {model!r} is no regular expression: {exc}") from exc
-            compiled.append(expression.fullmatch if whole else expression.search)
-        return compiled[0](name) is not None
+    @cache
+    def compiled() -> Callable[[str], Any]:
+        try:
+            expression = re.compile(pattern, re.IGNORECASE if whole else 0)
+        except re.error as exc:
+            raise PricingError(f"The match rule of {model!r} is no regular expression: {exc}") from exc
+        return expression.fullmatch if whole else expression.search
 
-    return test
+    if eager:
+        compiled()
+    return lambda name: compiled()(name) is not None

@@ -1,0 +1,154 @@
+"""Which names a price is for, and whose prices a provider is charged by."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+import pytest
+from genai_prices.data import providers
+from genai_prices.data_units import unit_data
+
+from maester.contracts import Price
+from maester.model import Usage
+from maester.plugins import PluginLoader
+from maester.pricing import GenaiPrices, price_family
+from maester.pricing.families import FALLBACKS, family_of
+from maester.pricing.genai import unit_of
+from maester.pricing.match import compile_rule
+from maester.pricing.units import BY_NAME
+from maester.settings import ProviderSettings, Settings
+from support.prices import attempt_of, book_of
+
+
+@pytest.mark.parametrize(
+    ("match", "model", "name", "expected"),
+    [
+        ("exact", "GPT-x", "gpt-x", True),
+        ("exact", "gpt-x", "gpt-x1", False),
+        ("prefix", "GPT-", "gpt-x", True),
+        ("prefix", "gpt-", "xgpt-", False),
+        ("regex", "Gpt-[0-9]+", "gpt-12", True),
+        ("regex", "gpt-[0-9]+", "gpt-12x", False),
+        ('{"equals": "A"}', "-", "a", True),
+        ('{"starts_with": "Ab"}', "-", "abc", True),
+        ('{"ends_with": "Bc"}', "-", "abc", True),
+        ('{"contains": "B"}', "-", "abc", True),
+        ('{"regex": "b$"}', "-", "ab", True),
+        ('{"regex": "b$"}', "-", "ba", False),
+        ('{"and": [{"starts_with": "a"}, {"or": [{"equals": "ab"}, {"equals": "ac"}]}]}', "-", "ac", True),
+        ('{"and": [{"starts_with": "a"}, {"or": [{"equals": "ab"}, {"equals": "ac"}]}]}', "-", "ad", False),
+    ],
+)
+def test_rules(match: str, model: str, name: str, expected: bool) -> None:
+    assert compile_rule(match, model).matches(name) is expected
+
+
+def test_which_rule_is_taken() -> None:
+    def price(model: str, match: str, amount: int, position: int = 0) -> Price:
+        return Price("acme", model, "input", Decimal(amount), match=match, position=position)
+
+    book = book_of(
+        price("m.*", "regex", 1),
+        price("m", "prefix", 2),
+        price("model", "prefix", 3),
+        price("model-a", "exact", 4),
+        price("model-b", "exact", 5, position=1),
+        price("early", '{"contains": "z"}', 6, position=-1),
+    )
+
+    def found(name: str) -> Decimal | None:
+        return book.cost_of([attempt_of("acme", name, Usage(1, 0))], 0.0).total_usd
+
+    assert [found(name) for name in ("model-a", "model-x", "mixed", "model-b", "model-z")] == [4, 3, 2, 3, 6]
+
+
+@pytest.mark.parametrize(
+    ("settings", "family"),
+    [
+        ({"type": "openai"}, "openai"),
+        ({"type": "openai", "base_url": "http://127.0.0.1:9100/v1"}, "openai"),
+        ({"type": "openai", "base_url": "http://127.0.0.1:9100/v1", "price_as": "Local"}, "local"),
+        ({"type": "openai", "base_url": "https://eu.api.openai.com/v1"}, "openai"),
+        ({"type": "openai", "base_url": "https://api.groq.com/openai/v1"}, "groq"),
+        ({"type": "openai", "base_url": "https://openrouter.ai/api/v1"}, "openrouter"),
+        ({"type": "openai", "base_url": "https://mine.openai.azure.com/openai/v1/"}, "azure"),
+        ({"type": "openai", "base_url": "https://groq.com.example.org/v1"}, "openai"),
+        ({"type": "openai", "base_url": "https://router.huggingface.co/groq/openai/v1"}, "huggingface_groq"),
+        ({"type": "openai", "base_url": "api.deepseek.com"}, "deepseek"),
+        ({"type": "anthropic"}, "anthropic"),
+        ({"type": "anthropic", "base_url": "https://api.deepseek.com/anthropic"}, "deepseek"),
+        ({"type": "gemini"}, "google"),
+        ({"type": "azure", "base_url": "https://gateway.example.org"}, "azure"),
+        ({"type": "ollama", "base_url": "http://localhost:11434"}, "ollama"),
+        ({"type": "echo"}, "echo"),
+    ],
+)
+def test_families(settings: dict[str, str], family: str) -> None:
+    assert price_family(ProviderSettings(name="p", **settings)) == family
+
+
+ADDRESSES = [
+    "https://api.openai.com/v1",
+    "https://api.anthropic.com",
+    "https://generativelanguage.googleapis.com/v1beta",
+    "https://us-central1-aiplatform.googleapis.com",
+    "https://x.openai.azure.com",
+    "https://bedrock-runtime.us-east-1.amazonaws.com/model",
+    "https://api.cerebras.ai/v1",
+    "https://api.cohere.com/v2",
+    "https://api.deepseek.com",
+    "https://api.fireworks.ai/inference/v1",
+    "https://api.groq.com/openai/v1",
+    "https://router.huggingface.co/novita/v3",
+    "https://api.minimax.io/v1",
+    "https://api.mistral.ai/v1",
+    "https://api.moonshot.ai/v1",
+    "https://api.novita.ai/v3",
+    "https://openrouter.ai/api/v1",
+    "https://api.perplexity.ai",
+    "https://api.together.xyz/v1",
+    "https://api.voyageai.com/v1",
+    "https://api.x.ai/v1",
+    "https://api.z.ai/api/paas/v4",
+    "https://open.bigmodel.cn/api",
+]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_known_hosts_are_the_price_data_s(address: str) -> None:
+    theirs = next(provider.id for provider in providers if re.match(provider.api_pattern, address))
+    assert family_of(address) == theirs
+
+
+def test_fallbacks_are_the_price_data_s() -> None:
+    theirs = {p.id: tuple(p.fallback_model_providers) for p in providers if p.fallback_model_providers}
+    assert theirs == FALLBACKS
+
+
+def test_every_unit_that_is_used_is_known() -> None:
+    assert {price.unit for price in GenaiPrices().prices()} <= set(BY_NAME)
+
+
+def test_units_fold_as_the_price_data_has_it() -> None:
+    """A unit folds into one that its counterpart in the price data is a special case of."""
+    theirs = {
+        unit_of(unit["price_key"]): unit["dimensions"].items()
+        for unit in unit_data.values()
+        if unit_of(unit["price_key"]) in BY_NAME
+    }
+    assert set(theirs) == set(BY_NAME)
+    for unit in BY_NAME.values():
+        if unit.folds_into is not None:
+            assert theirs[unit.folds_into] < theirs[unit.name]
+
+
+def test_the_hook_registers_the_sources_in_order() -> None:
+    loader = PluginLoader(["maester.pricing"])
+    loader.discover()
+    loader.sections()
+    configured = Price("acme", "m", "input", Decimal(1))
+    registry = loader.register(Settings(prices=(configured,)))
+    built_in = [(source.name, order) for order, source in registry.pricing]
+    assert built_in == [("configuration", 0), ("genai-prices", 1000), ("builtin", 2000)]
+    assert list(registry.pricing[0][1].prices()) == [configured]
