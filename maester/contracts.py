@@ -38,7 +38,8 @@ class Provider(Protocol):
     - ``embed(call: Call) -> Response``: embeddings; ``body`` is OpenAI's ``list`` object.
     - ``type: str``: the protocol family (``openai``, ``anthropic``, …); the name unless given.
     - ``models() -> Iterable[str]``: models to list; an empty list unless given.
-    - ``accepts(model: str) -> bool``: whether a bare model name belongs to this provider.
+    - ``dialect: str``: the wire format it speaks, ``openai`` unless given; what a caller's own format
+      can say and this one cannot is refused before the provider is asked.
     - ``close() -> None``: called once, when the process ends.
 
     All raise `ProviderError` (or `InvalidRequest` for what the provider cannot take) and nothing
@@ -143,8 +144,8 @@ class Stage(Protocol):
     """A step of the chain.
 
     Optional members: ``critical: bool`` (``False`` unless given; the failure of a critical stage
-    fails the request, any other's is a fault) and ``on_chunk(inference, chunk) -> None``, called for
-    every piece of a stream. Any stage may refuse the request by raising one of `errors.REFUSALS`.
+    fails the request, any other's is a fault), ``on_chunk(inference, chunk) -> None``, called for
+    every piece of a stream, and ``bind(runtime) -> None``, called once at start. Any stage may refuse the request by raising one of `errors.REFUSALS`.
     """
 
     name: str
@@ -159,7 +160,9 @@ class Sink(Protocol):
     """Where finished inferences go.
 
     Optional members: ``admit(inference: Inference) -> None``, called before any provider is: when it
-    raises, the request is refused; ``close() -> None``.
+    raises, the request is refused; ``bind(runtime) -> None``, called once at start; ``start() -> None``,
+    called in every process that serves; ``flush(timeout_s: float) -> bool``, waits until what was
+    settled is delivered; ``close() -> None``.
     """
 
     name: str
