@@ -8,7 +8,7 @@ from decimal import Decimal, localcontext
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maester.contracts import Price
@@ -290,6 +290,7 @@ def usages(draw: st.DrawFn) -> Usage:
     )
 
 
+@settings(deadline=None)
 @given(usages(), st.dictionaries(st.sampled_from([unit.name for unit in UNITS]), AMOUNTS))
 def test_lines_add_up(usage: Usage, amounts: dict[str, Decimal]) -> None:
     amounts = {"input": Decimal("0.000002"), "output": Decimal("0.000007"), **amounts}
@@ -310,6 +311,7 @@ any_usage = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(any_usage)
 def test_no_usage_raises_or_costs_less_than_nothing(usage: Usage) -> None:
     charged = cost([price(unit.name, "0.5") for unit in UNITS], usage)
