@@ -225,7 +225,8 @@ class PluginLoader:
                     f"Plugin {name!r} is required by [plugins] but not installed; install the distribution"
                     " that brings it, or take it off the list."
                 )
-        named = {*settings.plugins.required, *settings.sections}
+        counted_on = settings.sections if settings.named_sections is None else settings.named_sections
+        named = {*settings.plugins.required, *counted_on}
         for candidate in by_name.values():
             if candidate.error is not None and (candidate.name in named or candidate.section in named):
                 raise PluginLoadError(

@@ -117,7 +117,8 @@ class Settings:
     :ivar disabled_stages: names of stages that do not run.
     :ivar prices: ``[[prices]]``, which win over every other source.
     :ivar sections: validated sections that plugins declared, by name; defaults where nothing is set.
-    :ivar named_sections: those of them that the file or the environment names.
+    :ivar named_sections: those of them that the file or the environment names, and so counts on;
+        ``None`` for all.
     :ivar origins: dotted key → where its value came from (``default``, a file, a variable).
     :ivar secrets: every secret value in the configuration, for redaction.
     :ivar source: the file that was read, if any.
@@ -134,7 +135,7 @@ class Settings:
     evaluate: EvaluateSettings = EvaluateSettings()
     plugins: PluginSettings = PluginSettings()
     sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    named_sections: frozenset[str] = frozenset()
+    named_sections: frozenset[str] | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     source: Path | None = None

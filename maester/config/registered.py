@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 
 from ..checks import resolve_checks
@@ -12,8 +11,6 @@ from ..model import Check
 from ..settings import Settings
 from .layers import DEFAULT, Origin, Path, dotted
 from .problems import Problems, nearest_name
-
-_ITEM = re.compile(r"\[(\d+)\]")
 
 
 def check_names(
@@ -46,13 +43,12 @@ def check_names(
             message = f"names the stage {stage!r}, which is not there; there are {_listed(stages)}"
             problems.add(path, _origin(settings, path), message, nearest=nearest_name(stage, stages))
     for path, checks in _all_checks(settings):
-        try:
-            resolve_checks(checks, evaluators, param=dotted(path), error=ConfigError)
-        except ConfigError as exc:
-            item = _ITEM.match(exc.param or "", len(dotted(path)))
-            at = (*path, int(item[1])) if item else path
-            message = exc.message.removeprefix(dotted(at)).lstrip(" .").rstrip(".")
-            problems.add(at, _origin(settings, path), message)
+        for index, check in enumerate(checks):
+            try:
+                resolve_checks((check,), evaluators, param=dotted(path), error=ConfigError)
+            except ConfigError as exc:
+                message = exc.message.removeprefix(f"{dotted(path)}[0]").lstrip(" .").rstrip(".")
+                problems.add((*path, index), _origin(settings, path), message)
     problems.raise_any(str(settings.source) if settings.source else None)
 
 

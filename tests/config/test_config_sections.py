@@ -90,7 +90,7 @@ def test_variables_reach_a_section(tmp_path: Path) -> None:
 def test_a_section_that_nobody_names_has_its_defaults(tmp_path: Path) -> None:
     settings = load(tmp_path, "")
     assert settings.sections == {"weather": {"units": "metric", "days": 3, "cached": True}}
-    assert not settings.named_sections
+    assert settings.named_sections == frozenset()
 
 
 def test_what_a_plugin_insists_on_concerns_only_those_who_name_it(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ class TestNames:
         [models.fast]
         provider = "opnai"
         model = "m"
-        evaluate = ["non_empty", "non_emty"]
+        evaluate = ["nonempty", "non_empty", "non_emty"]
         [evaluate]
         checks = [{name = "required_terms", words = 3}]
         """
@@ -192,13 +192,14 @@ class TestNames:
         assert {key: problem["line"] for key, problem in problems.items()} == {
             "stages.disabled": 3,
             "models.fast.provider": 5,
-            "models.fast.evaluate[1]": 7,
+            "models.fast.evaluate[0]": 7,
+            "models.fast.evaluate[2]": 7,
             "evaluate.checks[0]": 9,
         }
         assert problems["stages.disabled"]["nearest"] == "evaluate"
         assert problems["models.fast.provider"]["nearest"] == "openai"
-        assert "non_emty" in problems["models.fast.evaluate[1]"]["message"]
-        assert "required_terms" in problems["evaluate.checks[0]"]["message"]
+        assert "non_emty" in problems["models.fast.evaluate[2]"]["message"]
+        assert problems["evaluate.checks[0]"]["message"].startswith("terms (required_terms): ")
 
     def test_settings_made_in_code_have_no_origins(self) -> None:
         with pytest.raises(ConfigError, match=r"\n  - stages\.disabled: names the stage 'x'"):
