@@ -96,7 +96,7 @@ def read_listing(query: MultiDict[str, str]) -> Listing:
         "status": _word(query, "status", STATUSES),
         "evaluation": _word(query, "evaluation", VERDICTS),
     }
-    texts = {name: _text(query, name) for name in ("model", "provider", "key", "user", "session")}
+    texts: Json = {name: _text(query, name) for name in ("model", "provider", "key", "user", "session")}
     filters = Filter(
         since=moment(query, "since"),
         until=moment(query, "until"),

@@ -34,6 +34,11 @@ def address_of(server: ServerSettings) -> str:
     return host if host.startswith(("unix:", "fd://")) else f"{host}:{server.port}"
 
 
+def worker_class_of(server: ServerSettings) -> str:
+    """The kind of worker, as gunicorn is told."""
+    return "maester.web.worker.Worker" if server.worker_class == "gevent" else server.worker_class
+
+
 def command(server: ServerSettings) -> list[str]:
     """The command line that serves; to be ``exec``-ed, so that workers begin with a fresh process.
 
@@ -50,7 +55,7 @@ def command(server: ServerSettings) -> list[str]:
         "--workers",
         str(server.workers),
         "--worker-class",
-        server.worker_class,
+        worker_class_of(server),
         "--threads",
         str(server.threads if server.worker_class == "gthread" else 1),
         "--worker-connections",
@@ -60,7 +65,7 @@ def command(server: ServerSettings) -> list[str]:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Refuse to be reachable without any key; learn of the order to end as soon as it comes."""
+    """Refuse to be reachable without any key; else begin with what a worker before has left behind."""
     from .auth import check_exposure
     from .service import service_of
 
@@ -71,6 +76,7 @@ def post_worker_init(worker: Any) -> None:
         except ConfigError as exc:
             _log.critical(exc.message)
             sys.exit(BOOT_FAILED)
+    service.runtime.start()
     _drain_on_term(service.drain)
 
 
@@ -109,7 +115,7 @@ configure(_settings)
 
 bind = address_of(_server)
 workers = _server.workers
-worker_class = _server.worker_class
+worker_class = worker_class_of(_server)
 threads = _server.threads if _server.worker_class == "gthread" else 1
 worker_connections = _server.connections
 graceful_timeout = max(1, round(_server.graceful_timeout_s))
