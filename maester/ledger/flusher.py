@@ -29,8 +29,6 @@ log = logging.getLogger(__name__)
 
 BATCH = 500
 MEMORY_BYTES = 64_000_000
-"""Settled inferences kept in memory while the database is away; beyond it they are read again from
-the journal when their turn comes."""
 SWEEP_INTERVAL_S = 2.0
 _LONGEST_PAUSE_S = 5.0
 
@@ -81,12 +79,26 @@ class _Mark:
 
 
 class Flusher:
-    """The thread that writes. It starts with `start` and ends with `stop`."""
+    """The thread that writes. It starts with `start` and ends with `stop`.
 
-    def __init__(self, journal: Journal, store: Store, redactor: Redactor, interval_s: float) -> None:
+    :param interval_s: seconds between two batches.
+    :param memory_bytes: settled inferences kept in memory while the database is away; beyond it they
+        are read again from the journal when their turn comes.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        store: Store,
+        redactor: Redactor,
+        *,
+        interval_s: float,
+        memory_bytes: int = MEMORY_BYTES,
+    ) -> None:
+        self._memory_bytes = memory_bytes
         self._journal = journal
         self._store = store
-        self.sweeper = Sweeper(journal.folder, journal.token, store, self._write_replayed)
+        self.sweeper = Sweeper(journal.folder, journal.token, store.existing, self._write_replayed)
         self._redactor = redactor
         self._interval_s = interval_s
         self._queue: deque[Settled | _Mark] = deque()
@@ -113,7 +125,7 @@ class Flusher:
 
     def put(self, settled: Settled) -> None:
         """Take a settled inference; costs next to nothing."""
-        if self._queued_bytes > MEMORY_BYTES and settled.place is not None:
+        if self._queued_bytes > self._memory_bytes and settled.place is not None:
             settled.shed()
         else:
             # Threads may lose one another's additions here: it is a bound for memory, not an account.

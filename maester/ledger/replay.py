@@ -17,12 +17,13 @@ from pathlib import Path
 
 from . import lines
 from .journal import SUFFIX
-from .store import Row, Store
+from .store import Row
 
 log = logging.getLogger(__name__)
 
 _BATCH = 200
 
+Existing = Callable[[list[str]], set[str]]
 Write = Callable[[list[Row]], None]
 
 
@@ -31,14 +32,14 @@ class Sweeper:
 
     :param folder: where journals are.
     :param own: the token of this process's own journal.
-    :param store: asked which inferences the ledger has already.
+    :param existing: says which of some request ids the ledger has already.
     :param write: writes rows; raises when the database cannot be written.
     """
 
-    def __init__(self, folder: Path, own: str, store: Store, write: Write) -> None:
+    def __init__(self, folder: Path, own: str, existing: Existing, write: Write) -> None:
         self._folder = folder
         self._own = own
-        self._store = store
+        self._existing = existing
         self._write = write
         self.interrupted = 0
         self.replayed = 0
@@ -79,7 +80,7 @@ class Sweeper:
         for start in range(0, len(open_ids), _BATCH):
             ids = open_ids[start : start + _BATCH]
             # Settled in a segment that was deleted first, or interrupted by a replay that died.
-            known = self._store.existing(ids)
+            known = self._existing(ids)
             rows = [replay.interrupted(request_id) for request_id in ids if request_id not in known]
             if rows:
                 self._write(rows)

@@ -17,7 +17,7 @@ from maester.redaction import Redactor
 from maester.settings import Settings
 
 from . import lines
-from .flusher import Flusher, Settled
+from .flusher import MEMORY_BYTES, Flusher, Settled
 from .journal import Journal
 from .store import Store
 
@@ -35,11 +35,14 @@ class LedgerSink:
 
     It may be bound before forking: the journal, the connection and the thread that writes are opened
     in each process by its first inference, or by `start`.
+
+    :param memory_bytes: how much may wait in memory while the database is away.
     """
 
     name = "ledger"
 
-    def __init__(self) -> None:
+    def __init__(self, memory_bytes: int = MEMORY_BYTES) -> None:
+        self._memory_bytes = memory_bytes
         self._settings = Settings()
         self._database: Database | None = None
         self._redactor = Redactor()
@@ -188,7 +191,11 @@ class LedgerSink:
                 settings = self._settings
                 journal = Journal(settings.journal_dir, settings.ledger.segment_bytes)
                 self._flusher = Flusher(
-                    journal, Store(self._database), self._redactor, settings.ledger.flush_interval_s
+                    journal,
+                    Store(self._database),
+                    self._redactor,
+                    interval_s=settings.ledger.flush_interval_s,
+                    memory_bytes=self._memory_bytes,
                 )
                 self._flusher.start()
                 self._journal = journal

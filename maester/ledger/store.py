@@ -77,9 +77,8 @@ class Store:
             self.close()
             raise
 
-    def existing(self, request_ids: Iterable[str]) -> set[str]:
+    def existing(self, ids: list[str]) -> set[str]:
         """Which of these inferences the ledger has."""
-        ids = list(request_ids)
         found: set[str] = set()
         connection = self._open()
         column = schema.inferences.c.request_id
