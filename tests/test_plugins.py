@@ -159,6 +159,13 @@ def test_a_broken_plugin_whose_section_is_configured_stops_the_start(install: In
         load(Settings(sections={"broken": {"key": "value"}}))
 
 
+def test_a_broken_plugin_whose_section_only_has_its_defaults_stops_nothing(install: Install) -> None:
+    install("broken", "raise RuntimeError('at import')")
+    settings = Settings(sections={"broken": {"key": "value"}}, named_sections=frozenset())
+    _, reports = load(settings)
+    assert reports["broken"].status == "failed"
+
+
 def test_a_required_plugin_that_is_not_installed_stops_the_start() -> None:
     with pytest.raises(PluginLoadError, match="'absent' is required"):
         load(Settings(plugins=PluginSettings(required=("absent",))))
