@@ -87,6 +87,8 @@ class Request:
     :param session: the caller's conversation id, for attribution.
     :param native: the body as it came in when its dialect is not OpenAI's (``dialect`` names it), so
         that a provider of the same dialect can send it on unconverted.
+    :param native_headers: lowercase headers that belong to ``native`` (``anthropic-version``, …), never a
+        credential; for a provider of the same dialect.
     :param dialect: ``openai`` or ``anthropic``: the wire format the caller speaks.
     :param inexpressible: fields of ``native`` that OpenAI's dialect has no word for; only a provider
         of the caller's own dialect can take the request when there are any.
@@ -105,6 +107,7 @@ class Request:
     user: str | None = None
     session: str | None = None
     native: Mapping[str, Any] | None = None
+    native_headers: Mapping[str, str] = field(default_factory=dict)
     dialect: Literal["openai", "anthropic"] = "openai"
     inexpressible: tuple[str, ...] = ()
     timeout_s: float | None = None

@@ -12,11 +12,12 @@ thinking of earlier turns, which only Anthropic can verify; ``thinking.display``
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
 from ..errors import InvalidRequest
-from ..model import Message, Request
+from ..model import NOTHING, Message, Request
 from ..shape import ShapeError, kind_of, list_at, name_at, object_at, text_at
 from .anthropic_blocks import BlockReader
 
@@ -28,6 +29,11 @@ EFFORTS = frozenset({"low", "medium", "high", "xhigh"})
 
 BUDGETS = ((2048, "low"), (8192, "medium"))
 """Up to how many thinking tokens a budget reads as which ``reasoning_effort``; above, ``high``."""
+
+_HEADERS = {
+    "anthropic-version": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
+    "anthropic-beta": re.compile(r"[A-Za-z0-9._, -]{1,2000}"),
+}
 
 _HANDLED = frozenset(
     {
@@ -52,18 +58,32 @@ _HANDLED = frozenset(
 )
 
 
-def request_from_messages(body: Any) -> Request:
-    """Read the body of ``POST /v1/messages``, from which Maester's own fields have been taken out.
+def request_from_messages(body: Any, headers: Mapping[str, str] = NOTHING) -> Request:
+    """Read ``POST /v1/messages``.
 
+    :param body: its parsed JSON, from which Maester's own fields have been taken out.
+    :param headers: ``anthropic-version`` and ``anthropic-beta`` as received, in lowercase, where given;
+        Anthropic itself gets them with the body. Others are ignored.
     :raises InvalidRequest: for a malformed body, with the path of what is wrong in ``param``.
     """
     try:
-        return _request(object_at(body, "body"))
+        return _request(object_at(body, "body"), _native_headers(headers))
     except ShapeError as error:
         raise InvalidRequest(f"The request is malformed: {error}.", param=error.path) from None
 
 
-def _request(body: Mapping[str, Any]) -> Request:
+def _native_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    found = {}
+    for name, form in _HEADERS.items():
+        value = headers.get(name)
+        if value:
+            if not form.fullmatch(value):
+                raise ShapeError(name, "a header as Anthropic documents it", repr(value)[:60])
+            found[name] = value
+    return found
+
+
+def _request(body: Mapping[str, Any], headers: Mapping[str, str]) -> Request:
     for required in ("model", "max_tokens", "messages"):
         if body.get(required) is None:
             raise InvalidRequest(f"'{required}' is required.", param=required)
@@ -89,6 +109,7 @@ def _request(body: Mapping[str, Any]) -> Request:
         stream=bool(stream),
         user=None if user is None else text_at(user, "metadata.user_id"),
         native={name: value for name, value in body.items() if name != "metadata"},
+        native_headers=headers,
         dialect="anthropic",
         inexpressible=tuple(inexpressible),
     )

@@ -16,15 +16,13 @@ from . import options, sse
 from .anthropic_request import messages_body, version_for
 from .anthropic_response import EventReader, response_of
 from .client import Client
+from .streams import DRAIN_S, refuse_whole
 from .transport import Incoming, Transport
 
 BASE_URL = "https://api.anthropic.com"
 
 DEFAULT_MAX_TOKENS = 4096
 """``max_tokens`` where the caller names none; Anthropic has no default of its own."""
-
-DRAIN_S = 0.1
-"""Seconds that the end of the connection's answer may take after the end of the message in it."""
 
 _OPTIONS = {
     "version": options.TEXT,
@@ -40,9 +38,10 @@ class Anthropic:
 
     Options in ``[providers.NAME.options]``:
 
-    - ``version``: the ``anthropic-version`` to send. Unless given, the latest known, but 2023-06-01
-      for requests that only it takes (``temperature``, ``top_p``, ``top_k``, and two more).
-    - ``beta``: list of beta features, sent as ``anthropic-beta``.
+    - ``version``: the ``anthropic-version`` to send. Unless given, the caller's own; of a caller who
+      speaks OpenAI's format, the latest known, but 2023-06-01 for requests that only it takes
+      (``temperature``, ``top_p``, ``top_k``, and two more).
+    - ``beta``: list of beta features, sent as ``anthropic-beta`` beside those the caller names.
     - ``max_tokens`` (4096): for callers who name none; Anthropic requires one.
     - ``passthrough``: list of parameter names to send on although Maester does not know them.
     - ``headers``: a table of headers to send with every call.
@@ -64,8 +63,7 @@ class Anthropic:
         headers: dict[str, str] = dict(chosen.get("headers", {}))
         if settings.api_key:
             headers["x-api-key"] = settings.api_key
-        if "beta" in chosen:
-            headers["anthropic-beta"] = ",".join(chosen["beta"])
+        self._beta: tuple[str, ...] = tuple(chosen.get("beta", ()))
         base_url = (settings.base_url or BASE_URL).rstrip("/").removesuffix("/v1")
         self._client = Client(settings, base_url, headers, transport=transport)
 
@@ -76,7 +74,7 @@ class Anthropic:
     def generate(self, call: Call) -> Response:
         """``POST /v1/messages``. See `maester.contracts.Provider.generate`."""
         payload = self._payload(call)
-        body = self._client.post("/v1/messages", payload, call, headers=self._headers(payload))
+        body = self._client.post("/v1/messages", payload, call, headers=self._headers(call, payload))
         if body.get("type") == "error":
             self._client.failed_body(body)
         try:
@@ -91,7 +89,10 @@ class Anthropic:
         """
         payload = self._payload(call)
         payload["stream"] = True
-        with self._client.stream("/v1/messages", payload, call, headers=self._headers(payload)) as incoming:
+        with self._client.stream(
+            "/v1/messages", payload, call, headers=self._headers(call, payload)
+        ) as incoming:
+            refuse_whole(self._client, incoming)
             yield from self._chunks(incoming)
 
     def close(self) -> None:
@@ -101,8 +102,14 @@ class Anthropic:
     def _payload(self, call: Call) -> dict[str, Any]:
         return messages_body(call, self.name, self._max_tokens, self._passthrough)
 
-    def _headers(self, payload: Mapping[str, Any]) -> dict[str, str]:
-        return {"anthropic-version": self._version or version_for(payload)}
+    def _headers(self, call: Call, payload: Mapping[str, Any]) -> dict[str, str]:
+        callers = call.request.native_headers if call.request.dialect == self.dialect else {}
+        version = self._version or callers.get("anthropic-version") or version_for(payload)
+        headers = {"anthropic-version": version}
+        if self._beta or "anthropic-beta" in callers:
+            asked = (name.strip() for name in callers.get("anthropic-beta", "").split(","))
+            headers["anthropic-beta"] = ",".join(dict.fromkeys([*self._beta, *filter(None, asked)]))
+        return headers
 
     def _chunks(self, incoming: Incoming) -> Iterator[Chunk]:
         client = self._client

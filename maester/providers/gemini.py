@@ -18,6 +18,7 @@ from .canonical import embeddings, vectors_at
 from .client import Client
 from .gemini_request import content_body, embedding_body
 from .gemini_response import PieceReader, response_of, vectors_of
+from .streams import refuse_whole
 from .transport import Incoming, Transport
 
 BASE_URL = "https://generativelanguage.googleapis.com/v1beta"
@@ -73,6 +74,7 @@ class Gemini:
         payload = content_body(call, self.name, self._passthrough)
         path = f"{_path(call.model)}:streamGenerateContent?alt=sse"
         with self._client.stream(path, payload, call) as incoming:
+            refuse_whole(self._client, incoming)
             yield from self._chunks(call, incoming)
 
     def embed(self, call: Call) -> Response:

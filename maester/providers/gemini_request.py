@@ -44,6 +44,15 @@ THINKING_LEVELS = {"minimal": "minimal", "low": "low", "medium": "medium", "high
 THINKING_BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 """Tokens of thinking, for models before Gemini 3; the figures of Google's own OpenAI endpoint."""
 
+WITH_BUDGET = ("gemini-1", "gemini-2")
+"""Models that take a budget of thinking and no level."""
+
+WITHOUT_SIGNATURES = (*WITH_BUDGET, "gemma")
+"""Models that neither sign their calls nor ask for the signatures back."""
+
+UNSIGNED = "skip_thought_signature_validator"
+"""What Google documents for calls whose signature is not known, since Gemini 3 refuses none at all."""
+
 SERVICE_TIERS = {"default": "standard", "standard": "standard", "flex": "flex", "priority": "priority"}
 
 
@@ -97,6 +106,8 @@ def _conversation(call: Call, provider: str) -> dict[str, Any]:
             parts = parts_of(message.get("content"), provider, f"{path}.content")
         elif role == "assistant":
             parts = _model_parts(message, provider, path, functions)
+            if not call.model.startswith(WITHOUT_SIGNATURES):
+                _sign(parts)
         elif role == "tool":
             parts = [_function_response(message, provider, path, functions)]
         else:
@@ -136,6 +147,13 @@ def _model_parts(
             part["thoughtSignature"] = signature
         parts.append(part)
     return parts
+
+
+def _sign(parts: list[dict[str, Any]]) -> None:
+    """Mark calls that come back without a signature, as from another model, as not to be checked."""
+    calls = [part for part in parts if "functionCall" in part]
+    if calls and not any("thoughtSignature" in part for part in calls):
+        calls[0]["thoughtSignature"] = UNSIGNED
 
 
 def signature_of(tool_call: Mapping[str, Any]) -> str | None:
@@ -204,7 +222,7 @@ def _output(parameters: dict[str, Any], provider: str, model: str, configuration
 def _thinking(effort: Any, model: str, provider: str) -> dict[str, Any]:
     if not isinstance(effort, str):
         raise ShapeError("reasoning_effort", "a string", kind_of(effort))
-    if model.startswith(("gemini-1", "gemini-2")):
+    if model.startswith(WITH_BUDGET):
         if effort in THINKING_BUDGETS:
             budget = THINKING_BUDGETS[effort]
             return {"thinkingBudget": budget, "includeThoughts": budget > 0}

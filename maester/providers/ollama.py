@@ -16,12 +16,10 @@ from .canonical import embeddings, vectors_at
 from .client import Client
 from .ollama_request import chat_body, embed_body
 from .ollama_response import LineReader, response_of
+from .streams import DRAIN_S
 from .transport import Incoming, Transport
 
 BASE_URL = "http://127.0.0.1:11434"
-
-DRAIN_S = 0.1
-"""Seconds that the end of the connection's answer may take after the last object in it."""
 
 _OPTIONS = {"passthrough": options.TEXTS, "headers": options.HEADERS}
 

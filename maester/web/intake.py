@@ -143,7 +143,7 @@ def message(environ: WSGIEnvironment, body: Json) -> Intake:
     """
     own = _own(body)
     native = {name: value for name, value in body.items() if name != "maester"} if own else body
-    request = anthropic.request_from_messages(native)
+    request = anthropic.request_from_messages(native, _format_headers(environ))
     if len(request.model) > schemas.MAX_MODEL:
         raise InvalidRequest(f"`model` must have at most {schemas.MAX_MODEL} characters.", param="model")
     # Anthropic's ``metadata`` has one member, ``user_id``, which the dialect has read already.
@@ -158,6 +158,15 @@ def message(environ: WSGIEnvironment, body: Json) -> Intake:
         timeout_s=timeout_of(environ),
     )
     return Intake(request)
+
+
+def _format_headers(environ: WSGIEnvironment) -> dict[str, str]:
+    """Which version and beta features of Anthropic's format the body is written in."""
+    named = {
+        "anthropic-version": environ.get("HTTP_ANTHROPIC_VERSION"),
+        "anthropic-beta": environ.get("HTTP_ANTHROPIC_BETA"),
+    }
+    return {name: value for name, value in named.items() if value}
 
 
 def alias_of(environ: WSGIEnvironment) -> str | None:

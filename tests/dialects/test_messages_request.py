@@ -46,6 +46,22 @@ def test_the_user_is_kept_for_attribution_and_not_forwarded() -> None:
     assert "metadata" not in request.native
 
 
+def test_only_the_headers_that_belong_to_the_body_are_kept() -> None:
+    headers = {"anthropic-version": "2023-06-01", "anthropic-beta": "a-1,b", "authorization": "Bearer k"}
+    request = request_from_messages(LEAST, headers)
+    assert request.native_headers == {"anthropic-version": "2023-06-01", "anthropic-beta": "a-1,b"}
+    assert request_from_messages(LEAST).native_headers == {}
+
+
+@pytest.mark.parametrize(
+    "headers", [{"anthropic-version": "latest"}, {"anthropic-beta": "a\r\nx: y"}, {"anthropic-beta": "ä"}]
+)
+def test_a_malformed_header_is_refused(headers: dict[str, str]) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        request_from_messages(LEAST, headers)
+    assert caught.value.param == next(iter(headers))
+
+
 MESSAGES: list[tuple[list[Any], list[Any]]] = [
     (
         [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from test_anthropic_response import EVENTS, MESSAGE
 
+from maester.dialects.anthropic import request_from_messages
 from maester.errors import (
     BadProviderResponse,
     ConfigError,
@@ -15,6 +16,7 @@ from maester.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
+from maester.model import Call
 from maester.providers.anthropic_response import response_of
 from support.providers import SECRET, call_of, events_reply, provider_of, read_stream
 from support.upstream import Upstream, body_of, json_body
@@ -188,3 +190,29 @@ def test_a_stream_of_nonsense_keeps_what_was_received(upstream: Upstream) -> Non
         _, error = read_stream(provider, call_of())
     assert isinstance(error, BadProviderResponse)
     assert error.received == '{"type": "content_block_delta", "index": 9}'
+
+
+def test_a_caller_of_the_same_format_is_answered_in_the_version_it_speaks(upstream: Upstream) -> None:
+    upstream.respond(json_body(MESSAGE))
+    body = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}]}
+    own = {"anthropic-version": "2023-06-01", "anthropic-beta": "b, c", "x-api-key": "callers"}
+    with provider_of("anthropic", upstream.origin, beta=["a", "b"]) as provider:
+        provider.generate(Call("claude-x", request_from_messages(body, own)))
+    sent = upstream.requests[0]
+    assert sent.headers["anthropic-version"] == "2023-06-01"
+    assert sent.headers["anthropic-beta"] == "a,b,c"
+    assert sent.headers["x-api-key"] == SECRET
+    assert sent.json == {**body, "model": "claude-x"}
+
+
+def test_one_piece_of_json_is_no_stream(upstream: Upstream) -> None:
+    said = {"type": "error", "error": {"type": "overloaded_error", "message": "Busy."}}
+    upstream.respond(json_body(MESSAGE), json_body(said))
+    with provider_of("anthropic", upstream.origin) as provider:
+        _, error = read_stream(provider, call_of())
+        _, told = read_stream(provider, call_of())
+    assert isinstance(error, BadProviderResponse)
+    assert error.received is not None
+    assert error.received.startswith('{"id": "msg_1"')
+    assert isinstance(told, ProviderUnavailable)
+    assert told.provider_message == "Busy."

@@ -80,6 +80,17 @@ def test_tool_calls_and_their_results() -> None:
     ]
 
 
+@pytest.mark.parametrize(("model", "marked"), [("gemini-3-pro", True), ("gemini-2.5-pro", False)])
+def test_calls_of_another_model_are_marked_as_unsigned_where_signatures_are_checked(
+    model: str, marked: bool
+) -> None:
+    calls = [{"id": c, "type": "function", "function": {"name": "f", "arguments": ""}} for c in "ab"]
+    body = body_of([USER, {"role": "assistant", "tool_calls": calls}], model=model)
+    first, second = body["contents"][1]["parts"]
+    assert first.get("thoughtSignature") == ("skip_thought_signature_validator" if marked else None)
+    assert "thoughtSignature" not in second
+
+
 def test_a_result_of_no_known_call_needs_a_name() -> None:
     named = [{"role": "tool", "tool_call_id": "c9", "name": "f", "content": "x"}]
     response = body_of(named)["contents"][0]["parts"][0]["functionResponse"]
