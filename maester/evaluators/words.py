@@ -24,6 +24,25 @@ _UNSPACED = (
     "\u1000-\u109f"  # Myanmar
     "\u1780-\u17ff"  # Khmer
 )
+_BLOCKS_WITH_MARKS = (
+    (0x300, 0x370),  # combining diacritics
+    (0x483, 0x48A),  # Cyrillic
+    (0x591, 0x1A80),  # Hebrew to Tai Tham
+    (0x1AB0, 0x1E00),  # more diacritics, scripts of Indonesia
+    (0x20D0, 0x2100),  # marks for symbols
+    (0x2CEF, 0x3100),  # Coptic to kana
+    (0xA66F, 0xABF0),  # Cyrillic extensions to Meetei Mayek
+    (0xFB1E, 0xFB1F),
+    (0xFE00, 0xFE30),  # variation selectors, half marks
+    (0x101FD, 0x12000),  # ancient and Indic scripts
+    (0x16AF0, 0x16FF8),
+    (0x1BC9D, 0x1BC9F),
+    (0x1CF00, 0x1D245),  # musical marks
+    (0x1DA00, 0x1E950),  # SignWriting to Adlam
+    (0xE0100, 0xE01F0),  # variation selectors
+)
+"""Where Unicode 16 has combining marks; the rest of it need not be searched."""
+
 _is_unspaced = re.compile(f"[{_UNSPACED}]").match
 
 
@@ -97,7 +116,14 @@ def _word_pattern() -> re.Pattern[str]:
 
     Made at first use, because the combining marks have to be collected: `re` has no class for them.
     """
-    marks = _ranges([code for code in range(0x300, 0x20000) if unicodedata.category(chr(code))[0] == "M"])
+    marks = _ranges(
+        [
+            code
+            for first, last in _BLOCKS_WITH_MARKS
+            for code in range(first, last)
+            if unicodedata.category(chr(code))[0] == "M"
+        ]
+    )
     letter = f"(?:[^\\W_{_IDEOGRAPHS}]|[{marks}])"
     inside = "(?:://|['’\\-‐‑./:@&+_]|(?<=\\d),(?=\\d))"
     return re.compile(f"[{_IDEOGRAPHS}]|{letter}+(?:{inside}{letter}+)*")

@@ -221,4 +221,4 @@ def _annotate(span: Span, result: Evaluation) -> None:
 
 def _why(evaluations: tuple[Evaluation, ...]) -> str:
     refused = [f"{e.name} ({e.state})" for e in evaluations if e.required and e.state != "passed"]
-    return f"The answer was held back, because it did not pass the required checks: {', '.join(refused)}."
+    return f"The answer did not pass the required checks: {', '.join(refused)}."

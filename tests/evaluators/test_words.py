@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
 from maester.evaluators.words import contains_word, count_words, normalize, single_spaced
@@ -85,3 +87,12 @@ def test_normalize_keeps_case_when_told() -> None:
 
 def test_single_spaced() -> None:
     assert single_spaced(" new \n\u00a0 york\u3000city ") == "new york city"
+
+
+def test_every_combining_mark_belongs_to_its_word() -> None:
+    missed = [
+        hex(code)
+        for code in range(0x300, 0x110000)
+        if unicodedata.category(chr(code))[0] == "M" and count_words(f"a{chr(code)}b") != 1
+    ]
+    assert missed == []
