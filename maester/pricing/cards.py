@@ -15,7 +15,7 @@ from .units import UNITS
 EXACT = Context(prec=60)
 """Wide enough that no product or sum of prices is ever rounded."""
 
-STANDARD_TIERS = frozenset({"", "default", "standard", "auto", "on_demand", "on-demand"})
+STANDARD_TIERS = frozenset({"", "default", "standard", "auto", "on_demand", "on-demand", "unspecified"})
 """What providers call their standard tier. Any other tier has a price of its own or none."""
 
 

@@ -194,7 +194,9 @@ def test_tiers() -> None:
     )
 
 
-@pytest.mark.parametrize("word", [None, "", "default", "standard", "auto", "on_demand", " Standard "])
+@pytest.mark.parametrize(
+    "word", [None, "", "default", "standard", "auto", "on_demand", "unspecified", " Standard "]
+)
 def test_words_for_the_standard_tier(word: str | None) -> None:
     assert standard_tier(word) is None
 
