@@ -6,6 +6,7 @@ are what answers over HTTP and the command line show too.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -156,6 +157,21 @@ def attempt_view(attempt: Attempt, *, capture: bool = True) -> Json:
         "error": attempt.error,
         "received": attempt.received if capture else None,
     }
+
+
+def span_tree(spans: Iterable[Mapping[str, Any]]) -> list[Json]:
+    """Spans, each with the ``children`` it is the parent of, all in the order in which they began.
+
+    A span whose parent is not among them (the caller's own, or one that was lost) stands at the top.
+
+    :param spans: as a record has them, in any order.
+    """
+    nodes: dict[str, Json] = {span["span_id"]: {**span, "children": []} for span in spans}
+    roots: list[Json] = []
+    for node in sorted(nodes.values(), key=lambda each: each["start"]):
+        parent = nodes.get(node.get("parent_id") or "")
+        (roots if parent is None or parent is node else parent["children"]).append(node)
+    return roots
 
 
 def decimal_text(amount: Decimal | None) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,16 +31,20 @@ class CommandLine:
     config: str | None = None
     json: bool = False
 
-    def load(self) -> tuple[Settings, PluginLoader]:
+    def load(self, builtins: Sequence[str] | None = None) -> tuple[Settings, PluginLoader]:
         """The configuration, and the plugins that were found for it, which have not registered yet.
 
+        :param builtins: Maester's own plugins to load; all unless given.
         :raises ConfigError: with every problem of the configuration.
         """
         from maester import config as configuration
         from maester.plugins import PluginLoader
-        from maester.runtime import BUILTINS
 
-        loader = PluginLoader(BUILTINS)
+        if builtins is None:
+            from maester.runtime import BUILTINS
+
+            builtins = BUILTINS
+        loader = PluginLoader(builtins)
         loader.discover(configuration.disabled_plugins(self.config))
         return configuration.load(self.config, None, loader.sections()), loader
 

@@ -258,17 +258,19 @@ def summary(inference: Inference) -> str:
     if route is not None and response is not None and response.model and response.model != route.model:
         model += f" ({response.model})"
     usage = usage_view(inference)
-    tokens = "tokens unknown"
+    spent = ["no tokens reported" if inference.attempts else "not sent"]
     if usage is not None:
         about = "about " if usage.get("estimated") else ""
-        tokens = f"{about}{usage['input_tokens']} + {usage['output_tokens']} tokens"
-    cost = decimal_text(inference.cost.total_usd) if inference.cost is not None else None
+        amount = decimal_text(inference.cost.total_usd) if inference.cost is not None else None
+        spent = [
+            f"{about}{usage['input_tokens']} + {usage['output_tokens']} tokens",
+            f"cost {f'${amount}' if amount is not None else 'unpriced'}",
+        ]
     verdict = {True: "passed", False: "failed", None: "none"}[inference.passed]
     parts = [
         f"request {inference.request_id}",
         printable(model),
-        tokens,
-        f"cost {f'${cost}' if cost is not None else 'unpriced'}",
+        *spent,
         f"evaluation {verdict}",
         f"{inference.duration_s or 0:.3f} s",
     ]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
-import shlex
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +16,14 @@ import click
 import maester
 from maester.errors import ConfigError, Unavailable
 
+from .announcement import Description, banner, describe
 from .context import CommandLine, common_options, pass_line
 from .output import note, write_line
 
 if TYPE_CHECKING:
-    from maester.runtime import Runtime
+    from maester.model import Caller
     from maester.settings import ServerSettings, Settings
+    from maester.web.auth import Keys
 
 VARIABLES = {
     "host": ("MAESTER_SERVER__HOST", "MAESTER_HOST"),
@@ -38,9 +39,8 @@ VARIABLES = {
 """Option → the variables that say the same. The first is how the option reaches the workers."""
 
 FACTORY = "maester.web:create_app()"
-_SHOWN_MODELS = 8
-_USUAL_MODELS = ("gpt-4o-mini", "claude-haiku-4-5", "gemini-2.5-flash")
-"""Cheap models that a first request may name, if the price book has them for a provider that is on."""
+_CHECKED_PLUGINS = ("maester.providers", "maester.evaluators")
+"""Of Maester's own plugins those that the configuration names things of."""
 _BACKLOG = 2048
 
 
@@ -115,30 +115,68 @@ def environment(environ: Mapping[str, str], options: Mapping[str, Any], config: 
     return made
 
 
-def _prepare(line: CommandLine) -> tuple[Settings, dict[str, Any], socket.socket | None]:
+def _prepare(line: CommandLine) -> tuple[Settings, Description, socket.socket | None]:
     """Make sure that what will be started can run, and say what it will be.
 
+    No more is loaded than that takes: the workers load everything again, and whoever starts the
+    service waits for both.
+
     :raises ConfigError: when the configuration is wrong, or it would be open to everybody.
+    :raises LedgerError: when there is a ledger and it cannot be used.
     :raises Unavailable: when the address is taken.
     """
+    from maester.config import check_names
     from maester.web.auth import check_exposure
 
-    with line.runtime() as runtime:
-        check_exposure(runtime.settings, runtime.keys)
-        listener = listen(runtime.settings.server)
-        description = describe(runtime, listener)
-        return runtime.settings, description, listener
+    settings, loader = line.load(_CHECKED_PLUGINS)
+    registry = loader.register(settings)
+    check_names(
+        settings,
+        providers=registry.providers,
+        stages=settings.disabled_stages,  # the workers check these
+        evaluators=registry.evaluators,
+    )
+    with _keys(settings) as keys:
+        check_exposure(settings, keys)
+        guarded = keys.any()
+    listener = listen(settings.server)
+    return settings, describe(settings, registry, listener, guarded=guarded), listener
+
+
+class _NoKeys:
+    """The keys of a ledger that is not there yet."""
+
+    def any(self) -> bool:
+        return False
+
+    def authenticate(self, token: str) -> Caller | None:
+        return None
+
+
+@contextmanager
+def _keys(settings: Settings) -> Iterator[Keys]:
+    """The keys; the ledger's database, which is slow to import, is opened only if there is one."""
+    path = settings.ledger_url.removeprefix("sqlite:///")
+    if path != settings.ledger_url and not Path(path).exists():
+        yield _NoKeys()
+        return
+    from maester.database import Database
+    from maester.ledger.keys import KeyStore
+
+    with closing(Database(settings.ledger_url)) as database:
+        database.prepare()
+        yield KeyStore(database)
 
 
 def listen(server: ServerSettings) -> socket.socket | None:
     """Take the address, which gunicorn then inherits: so it is known to be free, and which port it is.
 
-    :returns: the listening socket; ``None`` for what is gunicorn's to open (a Unix socket).
+    :returns: the listening socket; ``None`` for what is gunicorn's to open (``unix:PATH``, ``fd://N``).
     :raises Unavailable: when it is taken.
     :raises ConfigError: when there is no such address.
     """
     host = server.host.strip("[]")
-    if host.startswith(("unix:", "fd:", "/")):
+    if host.startswith(("unix:", "fd://")):
         return None
     try:
         kind, _, _, _, address = socket.getaddrinfo(
@@ -175,78 +213,6 @@ def _not_free(server: ServerSettings, exc: OSError) -> ConfigError | Unavailable
     return ConfigError(f"Cannot listen on {where}: {exc.strerror}.", param="server.host")
 
 
-def describe(runtime: Runtime, listener: socket.socket | None) -> dict[str, Any]:
-    """What is about to be started, as plain JSON values."""
-    settings = runtime.settings
-    names: dict[str, str] = {}
-    for model, provider in runtime.router.models():
-        names.setdefault(model, provider)
-    counts = {
-        name: sum(provider == name for provider in names.values()) for name in runtime.registry.providers
-    }
-    url, options = _address(settings.server, listener)
-    guarded = runtime.keys.any()
-    return {
-        "version": _version(),
-        "listening": url,
-        "workers": settings.server.workers,
-        "worker_class": settings.server.worker_class,
-        "ledger": _absolute(runtime),
-        "configuration": str(settings.source.absolute()) if settings.source else None,
-        "providers": counts,
-        "models": [*settings.models, *(name for name in names if name not in settings.models)],
-        "aliases": {alias: f"{each.provider}/{each.model}" for alias, each in settings.models.items()},
-        "failed_plugins": [report.name for report in runtime.registry.plugins if report.status == "failed"],
-        "keys": guarded,
-        "curl": _curl(url, options, first_model(runtime, list(names)), guarded),
-    }
-
-
-def _address(server: ServerSettings, listener: socket.socket | None) -> tuple[str, list[str]]:
-    """Where to send requests, and what curl must be told beside it."""
-    if listener is None:
-        path = server.host.removeprefix("unix:")
-        return f"unix:{path}", ["--unix-socket", path]
-    host = server.host.strip("[]")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where all are listened on
-    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}", []
-
-
-def _absolute(runtime: Runtime) -> str:
-    path = runtime.database.path
-    return runtime.database.display_url if path is None else str(path.absolute())
-
-
-def first_model(runtime: Runtime, names: list[str]) -> str:
-    """A model with which a first request is likely to work."""
-    settings = runtime.settings
-    if settings.models:
-        return next(iter(settings.models))
-    for name, provider in settings.providers.items():
-        if name in runtime.registry.providers and provider.models:
-            return f"{name}/{provider.models[0]}"
-    public = [name for name, each in settings.providers.items() if each.base_url is None]
-    usual = [f"{name}/{model}" for model in _USUAL_MODELS for name in public]
-    echoes = [f"{name}/" for name, each in settings.providers.items() if each.type == "echo"]
-    offline = [name for name in names if name.startswith(tuple(echoes))]
-    likely = [name for name in usual if name in names] or offline or names
-    return likely[0] if likely else "provider/model"
-
-
-def _curl(url: str, options: list[str], model: str, guarded: bool) -> str:
-    body = json.dumps({"model": model, "prompt": "Say hello."}, ensure_ascii=False)
-    base = "http://localhost" if options else url
-    words = ["curl", *options, f"{base}/v1/generate", "-H", "content-type: application/json", "-d", body]
-    text = shlex.join(words)
-    return f'{text} -H "authorization: Bearer $MAESTER_KEY"' if guarded else text
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("maester")
-
-
 def _is_ours(application: str) -> bool:
     """Whether gunicorn, which looks into the working folder first, will find Maester's own module."""
     name = application.partition(":")[0]
@@ -254,34 +220,3 @@ def _is_ours(application: str) -> bool:
     nearest = [Path.cwd() / f"{name}.py", Path.cwd() / name / "__init__.py"]
     found = next((path.resolve() for path in nearest if path.exists()), ours)
     return found == ours and ours.exists()
-
-
-def banner(described: Mapping[str, Any]) -> str:
-    """What a person is told when the service starts."""
-    count, kind = described["workers"], described["worker_class"]
-    aliases: Mapping[str, str] = described["aliases"]
-    counts: Mapping[str, int] = described["providers"]
-    shown = [f"{alias} = {target}" for alias, target in aliases.items()]
-    shown += [name for name in described["models"] if name not in aliases]
-    more = len(shown) - _SHOWN_MODELS
-    base = described["listening"]
-    rows = [
-        ("listening", f"{base}  ({count} {kind} worker{'s' if count > 1 else ''})"),
-        ("ledger", described["ledger"]),
-        ("configured", described["configuration"] or "by defaults and the environment; no maester.toml"),
-        ("providers", ", ".join(f"{name} ({_models(number)})" for name, number in counts.items())),
-        (
-            "models",
-            ", ".join(shown[:_SHOWN_MODELS]) + (f" and {more} more: GET /v1/models" if more > 0 else ""),
-        ),
-        ("keys", "needed" if described["keys"] else "none: open to this machine only"),
-    ]
-    if described["failed_plugins"]:
-        rows.append(("failed", f"{', '.join(described['failed_plugins'])}: see `maester plugins`"))
-    lines = [click.style(f"Maester {described['version']}", bold=True)]
-    lines += [f"  {click.style(f'{name:<11}', dim=True)} {value}" for name, value in rows]
-    return "\n".join([*lines, "", "Try it:", f"  {described['curl']}", ""])
-
-
-def _models(number: int) -> str:
-    return "1 model" if number == 1 else f"{number} models"

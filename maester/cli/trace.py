@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from maester.errors import NotFound
+from maester.record import span_tree
 
 from .context import CommandLine, common_options, pass_line
 from .output import note, printable, write_document
@@ -65,6 +66,7 @@ def together(records: Sequence[Json]) -> Json:
 
 
 def view(record: Json) -> Json:
-    """The trace as plain JSON values."""
-    shown = ("request_id", "inferences", "trace_id", "started_at", "duration_s", "status", "spans")
-    return {name: record[name] for name in shown if name in record}
+    """The trace as ``GET /v1/inferences/{id}/trace`` shows it."""
+    shown = ("request_id", "inferences", "trace_id")
+    known = {name: record[name] for name in shown if name in record}
+    return {**known, "spans": span_tree(record.get("spans") or ())}

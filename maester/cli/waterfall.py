@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from maester.record import span_tree
+
 from .output import UNKNOWN, colourful, printable
 
 Span = Mapping[str, Any]
@@ -36,24 +38,14 @@ class Row:
     span: Span
 
 
-def tree(spans: Sequence[Span]) -> list[Row]:
-    """Spans as a tree, each under its parent and in the order in which they began.
-
-    A span whose parent is not among them (the caller's own is not) stands at the top.
-    """
-    known = {span["span_id"] for span in spans}
-    children: dict[str | None, list[Span]] = {}
-    for span in sorted(spans, key=lambda each: each["start"]):
-        parent = span.get("parent_id")
-        children.setdefault(parent if parent in known and parent != span["span_id"] else None, []).append(
-            span
-        )
+def rows_of(spans: Sequence[Span]) -> list[Row]:
+    """Spans as the rows of a tree, each under its parent and in the order in which they began."""
     rows: list[Row] = []
-    pending = [(span, "", "") for span in reversed(children.get(None, ()))]
+    pending = [(node, "", "") for node in reversed(span_tree(spans))]
     while pending:
-        span, branch, below = pending.pop()
-        rows.append(Row(branch, below, span))
-        inner = children.get(span["span_id"], ())
+        node, branch, below = pending.pop()
+        rows.append(Row(branch, below, node))
+        inner = node["children"]
         for index, each in reversed(list(enumerate(inner))):
             last = index == len(inner) - 1
             pending.append((each, below + ("└─ " if last else "├─ "), below + ("   " if last else "│  ")))
@@ -90,7 +82,7 @@ def waterfall(record: Mapping[str, Any], width: int, *, colour: bool, attributes
     style = click.style if colour else _unstyled
     yield style(_title(record), bold=True)
     yield style(f"trace {record.get('trace_id') or UNKNOWN}", dim=True)
-    rows = tree(record.get("spans") or ())
+    rows = rows_of(record.get("spans") or ())
     if not rows:
         yield f"No spans were recorded: this inference is {record.get('status') or 'unknown'}."
         return

@@ -9,6 +9,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from maester.errors import NotFound
+from maester.record import span_tree
 
 from .answers import json_response
 from .filters import read_listing
@@ -72,24 +73,11 @@ def blueprint(service: Service) -> Blueprint:
             {
                 "request_id": found["request_id"],
                 "trace_id": found.get("trace_id"),
-                "spans": tree_of(found.get("spans") or ()),
+                "spans": span_tree(found.get("spans") or ()),
             }
         )
 
     return views
-
-
-def tree_of(spans: Any) -> list[Json]:
-    """Spans, each with the ``children`` it is the parent of, all in the order in which they began.
-
-    A span whose parent is not among them (the caller's own, or one that was lost) stands at the top.
-    """
-    nodes: dict[str, Json] = {span["span_id"]: {**span, "children": []} for span in spans}
-    roots: list[Json] = []
-    for node in sorted(nodes.values(), key=lambda each: each["start"]):
-        parent = nodes.get(node["parent_id"] or "")
-        (roots if parent is None or parent is node else parent["children"]).append(node)
-    return roots
 
 
 def _may_be_fresh(identifier: str) -> bool:
