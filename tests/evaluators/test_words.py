@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from maester.evaluators.words import contains_word, count_words, normalize, single_spaced
 
@@ -96,3 +98,20 @@ def test_every_combining_mark_belongs_to_its_word() -> None:
         if unicodedata.category(chr(code))[0] == "M" and count_words(f"a{chr(code)}b") != 1
     ]
     assert missed == []
+
+
+@given(st.text(), st.text(min_size=1).filter(str.strip))
+def test_a_word_is_a_part(text: str, term: str) -> None:
+    assert not contains_word(text, term) or term in text
+    assert contains_word(f"{text} {term} {text}", term)
+
+
+@given(st.text(), st.text())
+def test_words_on_both_sides_of_a_space_add_up(left: str, right: str) -> None:
+    assert count_words(f"{left} {right}") == count_words(left) + count_words(right)
+
+
+@given(st.text())
+def test_normalizing_twice_is_normalizing_once(text: str) -> None:
+    once = normalize(text, case_sensitive=False)
+    assert normalize(once, case_sensitive=False) == once
