@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from test_anthropic_response import EVENTS, MESSAGE
 
 from maester.dialects.anthropic import request_from_messages
 from maester.errors import (
@@ -18,6 +17,7 @@ from maester.errors import (
 )
 from maester.model import Call
 from maester.providers.anthropic_response import response_of
+from support.anthropic_wire import EVENTS, MESSAGE
 from support.providers import SECRET, call_of, events_reply, provider_of, read_stream
 from support.upstream import Upstream, body_of, json_body
 

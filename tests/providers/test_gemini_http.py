@@ -7,7 +7,6 @@ import struct
 from typing import Any
 
 import pytest
-from test_gemini_response import BODY, USAGE, pieces
 
 from maester.errors import (
     BadProviderResponse,
@@ -19,6 +18,7 @@ from maester.errors import (
     ProviderUnavailable,
 )
 from maester.model import Usage
+from support.gemini_wire import BODY, USAGE, pieces
 from support.providers import SECRET, call_of, events_reply, provider_of, read_stream, texts
 from support.upstream import Upstream, body_of, json_body
 

@@ -13,6 +13,7 @@ from maester.providers.ollama_request import chat_body, embed_body
 from maester.providers.ollama_response import LineReader, response_of, usage_of
 from maester.shape import ShapeError
 from support.documents import broken
+from support.ollama_wire import LINES, WHOLE
 
 USER = {"role": "user", "content": "hello"}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -199,47 +200,6 @@ def test_embedding_request() -> None:
             of(wrong)
     with pytest.raises(UnsupportedParameter):
         of("a", something_new=1)
-
-
-LINES: list[dict[str, Any]] = [
-    {"model": "llama3.2", "message": {"role": "assistant", "content": "", "thinking": "Hm."}, "done": False},
-    {
-        "model": "llama3.2",
-        "message": {"role": "assistant", "content": "It "},
-        "logprobs": [{"token": "It ", "logprob": -0.5, "bytes": [73], "top_logprobs": []}],
-        "done": False,
-    },
-    {"model": "llama3.2", "message": {"role": "assistant", "content": "is."}, "done": False},
-    {
-        "model": "llama3.2",
-        "message": {
-            "role": "assistant",
-            "content": "",
-            "tool_calls": [{"id": "call_1", "function": {"name": "f", "arguments": {"a": 1}}}],
-        },
-        "done": False,
-    },
-    {
-        "model": "llama3.2",
-        "message": {"role": "assistant", "content": ""},
-        "done": True,
-        "done_reason": "stop",
-        "total_duration": 5,
-        "prompt_eval_count": 12,
-        "eval_count": 7,
-    },
-]
-
-WHOLE: dict[str, Any] = {
-    **LINES[-1],
-    "message": {
-        "role": "assistant",
-        "content": "It is.",
-        "thinking": "Hm.",
-        "tool_calls": [{"id": "call_1", "function": {"name": "f", "arguments": {"a": 1}}}],
-    },
-    "logprobs": LINES[1]["logprobs"],
-}
 
 
 def chunks_of(lines: list[Any]) -> list[Chunk]:

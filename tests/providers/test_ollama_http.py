@@ -7,10 +7,10 @@ import struct
 from typing import Any
 
 import pytest
-from test_ollama_conversion import LINES, WHOLE
 
 from maester.errors import BadProviderResponse, ProviderRejected, ProviderUnavailable
 from maester.model import Usage
+from support.ollama_wire import LINES, WHOLE
 from support.providers import SECRET, call_of, lines_reply, provider_of, read_stream, texts
 from support.upstream import Upstream, body_of, json_body
 
