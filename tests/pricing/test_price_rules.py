@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from genai_prices.data import providers
@@ -13,10 +14,11 @@ from maester.contracts import Price
 from maester.model import Usage
 from maester.plugins import PluginLoader
 from maester.pricing import GenaiPrices, price_family
+from maester.pricing.cards import STANDARD_TIERS
 from maester.pricing.families import FALLBACKS, family_of
 from maester.pricing.genai import unit_of
 from maester.pricing.match import compile_rule
-from maester.pricing.units import BY_NAME
+from maester.pricing.units import BY_NAME, UNCOUNTED, UNITS
 from maester.settings import ProviderSettings, Settings
 from support.prices import attempt_of, book_of
 
@@ -152,3 +154,24 @@ def test_the_hook_registers_the_sources_in_order() -> None:
     built_in = [(source.name, order) for order, source in registry.pricing]
     assert built_in == [("configuration", 0), ("genai-prices", 1000), ("builtin", 2000)]
     assert list(registry.pricing[0][1].prices()) == [configured]
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "metering.md"
+
+
+def test_the_documented_units_are_these() -> None:
+    rows = [line.strip("| \n").split("|") for line in PAGE.read_text("utf-8").splitlines()]
+    cells = [[cell.strip().strip("`") for cell in row] for row in rows if len(row) == 4]
+    documented = [row for row in cells if row[0] in BY_NAME]
+    assert documented == [[unit.name, unit.usage, unit.folds_into or "", unit.meaning] for unit in UNITS]
+
+
+def test_what_is_never_charged_is_documented() -> None:
+    text = PAGE.read_text("utf-8")
+    assert [unit.name for unit in UNCOUNTED if f"`{unit.name}`" not in text] == []
+
+
+def test_words_for_the_standard_tier_are_documented() -> None:
+    text = PAGE.read_text("utf-8")
+    spelt = {tier.replace("-", "_") for tier in STANDARD_TIERS if tier}
+    assert [tier for tier in sorted(spelt) if f"`{tier}`" not in text] == []
