@@ -291,28 +291,32 @@ class Answer:
                 self._left -= len(piece)
                 self._after_data = not self._left
                 continue
+            wrong = None
             end = data.find(b"\r\n", at)
-            if end < 0:
-                if len(data) - at > _LINE_LIMIT:
-                    raise self._bad("sent a chunk without its size")
-                return data[at:]
             line = data[at:end]
-            at = end + 2
-            if self._after_data:
-                if line:
-                    raise self._bad("sent a chunk longer than its size")
-                self._after_data = False
+            if end < 0:
+                if len(data) - at <= _LINE_LIMIT:
+                    return data[at:]
+                wrong = "sent a chunk without its size"
+            elif self._after_data:
+                wrong = "sent a chunk longer than its size" if line else None
+                self._after_data = bool(line)
             elif self._trailers:
                 if not line:
-                    self._buffer = data[at:]
+                    self._buffer = data[end + 2 :]
                     self._finish()
                     return self._buffer
-            else:
-                size = _SIZE.fullmatch(line)
-                if size is None:
-                    raise self._bad("sent a chunk whose size is no number")
+            elif size := _SIZE.fullmatch(line):
                 self._left = int(size[1], 16)
                 self._trailers = not self._left
+            else:
+                wrong = "sent a chunk whose size is no number"
+            if wrong:
+                if out:
+                    # What came before is good; the next call will stumble over the rest.
+                    return data[at:]
+                raise self._bad(wrong)
+            at = end + 2
 
     def _receive_body(self) -> bytes:
         seconds = self._terms.idle_s

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy, urldefragauth
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError
 from urllib3.exceptions import ProxyError as PoolProxyError
 from urllib3.util.ssl_ import create_urllib3_context
 
@@ -174,6 +174,9 @@ class _Origin:
                 connection.connect()
         except (TimeoutError, ConnectTimeoutError) as exc:
             connection.close()
+            if isinstance(exc, NewConnectionError):
+                # urllib3 counts a connection refused among its timeouts.
+                raise ProviderUnavailable(_why(name, self.host, exc), provider=name) from exc
             if connect_s < terms.left():
                 message = f"Provider {name}: no connection within {connect_s:g} s (connect timeout)."
                 raise ProviderTimeout(message, provider=name) from exc

@@ -109,6 +109,11 @@ class Upstream:
         """How many connections have been opened."""
         return len(self._connections)
 
+    def join_connections(self) -> None:
+        """Wait until every connection opened so far has ended on this side."""
+        for thread in self._threads[1:]:
+            thread.join(10)
+
     def close_idle(self) -> None:
         """Close every open connection from this side."""
         for connection in tuple(self._connections.values()):
