@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maester import dialects
@@ -390,6 +390,7 @@ def test_no_nonsense_anywhere_is_more_than_an_invalid_request() -> None:
     assert refused > 400
 
 
+@settings(deadline=None)
 @given(json_values)
 def test_any_json_is_read_or_refused(body: Any) -> None:
     with pytest.raises(InvalidRequest):
@@ -425,6 +426,7 @@ def rounds(draw: st.DrawFn) -> list[dict[str, Any]]:
     return messages
 
 
+@settings(deadline=None)
 @given(st.lists(rounds(), min_size=1, max_size=3), st.none() | words)
 def test_a_conversation_survives_the_way_there_and_back(
     conversation: list[list[dict[str, Any]]], system: str | None

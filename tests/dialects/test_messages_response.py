@@ -9,7 +9,7 @@ import anthropic
 import orjson
 import pytest
 from anthropic.types import Message
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maester.dialects.anthropic import (
@@ -173,6 +173,7 @@ def test_arguments_become_an_object_and_are_never_lost(arguments: Any, value: di
     assert block["id"] == "toolu_m_0"
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         lambda plain, written_5m, one_hour, read, output: Usage(

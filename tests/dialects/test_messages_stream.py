@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maester.assembly import Assembler
@@ -70,6 +70,7 @@ def message_of(chunks: list[Chunk]) -> tuple[Any, ...]:
     return response.output, message.get("reasoning_content"), calls, response.finish_reason, response.usage
 
 
+@settings(deadline=None)
 @given(answers())
 def test_chunks_to_events_and_back(chunks: list[Chunk]) -> None:
     stream = MessageStream(model="m", message_id="msg_m")
