@@ -75,8 +75,6 @@ class Anthropic:
         """``POST /v1/messages``. See `maester.contracts.Provider.generate`."""
         payload = self._payload(call)
         body = self._client.post("/v1/messages", payload, call, headers=self._headers(call, payload))
-        if body.get("type") == "error":
-            self._client.failed_body(body)
         try:
             return response_of(body)
         except ShapeError as flaw:

@@ -7,7 +7,7 @@ those sent are the provider's own credential, the content type, the user agent, 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from typing import Any, NoReturn
@@ -72,13 +72,20 @@ class Client:
         self._stream_headers = {**common, "Accept": "text/event-stream"}
 
     def post(
-        self, path: str, payload: Any, call: Call, *, headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        payload: Any,
+        call: Call,
+        *,
+        headers: Mapping[str, str] | None = None,
+        check: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:
         """Send JSON and read the JSON object that comes back.
 
         :param path: what to add to the base address, with its slash, percent-encoded.
         :param payload: what to send; a mapping, or JSON as bytes.
         :param headers: besides the common ones, for this call.
+        :param check: rejects an object of the wrong shape, with `bad_body`.
         :raises ProviderError: what went wrong, always with the provider's name.
         :raises InvalidRequest: if the payload cannot be written as JSON.
         """
@@ -86,6 +93,11 @@ class Client:
         try:
             received = incoming.read()
             answer = self.parse(received, incoming)
+            if answer.get("error") is not None:
+                # Some gateways say so under a status of success.
+                self.failed(answer, incoming)
+            if check is not None:
+                check(answer)
         except ProviderError as exc:
             self._complete(exc, incoming)
             raise
@@ -149,10 +161,6 @@ class Client:
     def bad_body(self, what: str, body: Mapping[str, Any]) -> NoReturn:
         """`bad`, for an answer that is already parsed."""
         self.bad(what, orjson.dumps(body))
-
-    def failed_body(self, body: Mapping[str, Any]) -> NoReturn:
-        """Raise what an error stands for that came with a status of success."""
-        raise failures.in_stream(self.name, body, {}, self._secrets)
 
     def close(self) -> None:
         """Close idle connections."""

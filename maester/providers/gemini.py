@@ -102,10 +102,7 @@ class Gemini:
         self._client.close()
 
     def _post(self, call: Call, method: str, payload: dict[str, Any]) -> dict[str, Any]:
-        body = self._client.post(f"{_path(call.model)}:{method}", payload, call)
-        if body.get("error") is not None:
-            self._client.failed_body(body)
-        return body
+        return self._client.post(f"{_path(call.model)}:{method}", payload, call)
 
     def _chunks(self, call: Call, incoming: Incoming) -> Iterator[Chunk]:
         client = self._client

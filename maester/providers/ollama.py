@@ -97,10 +97,7 @@ class Ollama:
         self._client.close()
 
     def _post(self, path: str, payload: dict[str, Any], call: Call) -> dict[str, Any]:
-        body = self._client.post(path, payload, call)
-        if body.get("error") is not None:
-            self._client.failed_body(body)
-        return body
+        return self._client.post(path, payload, call)
 
     def _chunks(self, call: Call, incoming: Incoming) -> Iterator[Chunk]:
         client = self._client

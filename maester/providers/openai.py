@@ -70,8 +70,18 @@ class OpenAI:
         # How the caller reads is no matter of this call, and OpenAI refuses the one without the other.
         payload.pop("stream", None)
         payload.pop("stream_options", None)
-        body = self._client.post(self._path(call.model, "/chat/completions"), payload, call)
-        return self._completion(body, call.model)
+        path = self._path(call.model, "/chat/completions")
+        body = self._client.post(path, payload, call, check=self._check_completion)
+        first = body["choices"][0]
+        return Response(
+            model=_text(body.get("model")) or call.model,
+            output=text_of(first["message"].get("content")),
+            finish_reason=_text(first.get("finish_reason")),
+            usage=usage_of(body.get("usage")),
+            id=_text(body.get("id")),
+            body=body,
+            service_tier=_text(body.get("service_tier")),
+        )
 
     def stream(self, call: Call) -> Iterator[Chunk]:
         """``POST /chat/completions`` with ``stream``; usage is always asked for.
@@ -93,12 +103,8 @@ class OpenAI:
     def embed(self, call: Call) -> Response:
         """``POST /embeddings``; ``output`` is empty and ``body`` the list of embeddings."""
         payload = {**call.parameters, "model": call.model, "input": call.request.input}
-        body = self._client.post(self._path(call.model, "/embeddings"), payload, call)
-        if body.get("error") is not None:
-            self._client.failed_body(body)
-        data = body.get("data")
-        if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
-            self._client.bad_body("an object without a list of embeddings", body)
+        path = self._path(call.model, "/embeddings")
+        body = self._client.post(path, payload, call, check=self._check_embeddings)
         return Response(
             model=_text(body.get("model")) or call.model,
             output="",
@@ -127,25 +133,18 @@ class OpenAI:
                 headers[header] = self._options[option]
         return headers
 
-    def _completion(self, body: dict[str, Any], model: str) -> Response:
-        if body.get("error") is not None:
-            self._client.failed_body(body)
+    def _check_completion(self, body: dict[str, Any]) -> None:
         choices = body.get("choices")
         if not isinstance(choices, list) or not choices:
             self._client.bad_body("an object without choices", body)
         for choice in choices:
             if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
                 self._client.bad_body("a choice without a message", body)
-        first = choices[0]
-        return Response(
-            model=_text(body.get("model")) or model,
-            output=text_of(first["message"].get("content")),
-            finish_reason=_text(first.get("finish_reason")),
-            usage=usage_of(body.get("usage")),
-            id=_text(body.get("id")),
-            body=body,
-            service_tier=_text(body.get("service_tier")),
-        )
+
+    def _check_embeddings(self, body: dict[str, Any]) -> None:
+        data = body.get("data")
+        if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
+            self._client.bad_body("an object without a list of embeddings", body)
 
     def _chunks(self, incoming: Incoming) -> Iterator[Chunk]:
         client = self._client
