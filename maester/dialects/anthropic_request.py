@@ -150,6 +150,8 @@ def _sampling(body: Mapping[str, Any], parameters: dict[str, Any]) -> None:
         if value is not None:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise ShapeError(name, "a number", kind_of(value))
+            if not 0 <= value <= 1:
+                raise ShapeError(name, "a number from 0 to 1", repr(value)[:40])
             parameters[name] = value
     if body.get("top_k") is not None:
         parameters["top_k"] = _whole_number(body["top_k"], "top_k")

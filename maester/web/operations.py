@@ -108,7 +108,7 @@ MESSAGES_BODY: Json = {
     "required": ["model", "max_tokens", "messages"],
     "properties": {
         "model": {"type": "string", "minLength": 1, "maxLength": schemas.MAX_MODEL, "pattern": r"\S"},
-        "max_tokens": {"type": "integer", "minimum": 1, "maximum": schemas.MAX_COUNT},
+        "max_tokens": {"type": "integer", "minimum": 0, "maximum": schemas.MAX_COUNT},
         "messages": {
             "type": "array",
             "minItems": 1,

@@ -38,6 +38,10 @@ def test_the_least_request() -> None:
     assert request.inexpressible == ()
 
 
+def test_no_tokens_are_asked_for_to_fill_a_cache() -> None:
+    assert read(max_tokens=0).parameters == {"max_tokens": 0}
+
+
 def test_the_user_is_kept_for_attribution_and_not_forwarded() -> None:
     request = read(metadata={"user_id": "u-1"}, stream=True)
     assert request.user == "u-1"
@@ -353,6 +357,8 @@ def test_what_can_be_said_to_all_is_refused_for_nobody() -> None:
         ({**LEAST, "system": 1}, "system"),
         ({**LEAST, "system": [{"type": "image"}]}, "system[0].type"),
         ({**LEAST, "temperature": "warm"}, "temperature"),
+        ({**LEAST, "temperature": 1.1}, "temperature"),
+        ({**LEAST, "top_p": -1}, "top_p"),
         ({**LEAST, "stream": "yes"}, "stream"),
         ({**LEAST, "stop_sequences": [1]}, "stop_sequences[0]"),
         ({**LEAST, "tools": [{"name": "f"}]}, "tools[0].input_schema"),
