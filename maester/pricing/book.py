@@ -25,7 +25,12 @@ logger = logging.getLogger(__name__)
 
 Ordered = Iterable[tuple[int, PricingSource]]
 
-_CACHED = 4096
+PlanKey = tuple[str, str | None, str, str | None]
+"""Family, model that answered, model asked for, billed tier."""
+
+CACHED = 4096
+"""How many names of models are remembered; more come only from somebody who makes them up."""
+
 _ZERO = Decimal(0)
 
 
@@ -43,7 +48,7 @@ class PriceBook:
         self._sources: tuple[tuple[int, PricingSource], ...] = ()
         self._edition: str | None = None
         self._lock = threading.Lock()
-        self._replace(Rates(()))
+        self._state = _State(Rates(()))
 
     def fill_if_empty(self, sources: Ordered) -> None:
         """Take the sources and read the book; a stored source that was never loaded is loaded first.
@@ -105,21 +110,15 @@ class PriceBook:
 
     def reload(self) -> None:
         """Read the book from the database and from the sources that are not kept there."""
-        rows: dict[str, Sequence[tuple[Any, ...]]] = {}
-        edition = None
-        if self._database is not None:
-            stored = [source.name for _, source in self._sources if _stored(source)]
-            edition, loaded = self._database.read(lambda c: (store.edition(c), store.load(c, stored)))
-            for row in loaded:
-                rows.setdefault(row[0], []).append(row)  # type: ignore[attr-defined]
-        sources = []
-        for order, source in self._sources:
-            if self._database is None or not _stored(source):
-                rows[source.name] = _live_rows(source, order)
-            sources.append(_indexed(rows.get(source.name, ())))
         with self._lock:
+            edition, rows = self._stored_rows()
+            indexed = []
+            for order, source in self._sources:
+                if self._database is None or not _stored(source):
+                    rows[source.name] = _live_rows(source, order)
+                indexed.append(_indexed(rows.get(source.name, ())))
             self._edition = edition
-            self._replace(Rates(sources))
+            self._state = _State(Rates(indexed))
 
     def cost_of(self, attempts: Sequence[Attempt], at: float) -> Cost:
         """What attempts cost, exactly, with a line for every unit of each.
@@ -132,7 +131,8 @@ class PriceBook:
         lines: list[CostLine] = []
         unpriced: list[str] = []
         estimated = False
-        plans = self._plans
+        state = self._state
+        plans = state.plans
         for attempt in attempts:
             usage = attempt.usage
             if usage is None:
@@ -141,7 +141,7 @@ class PriceBook:
             key = (attempt.provider_type, attempt.response_model, attempt.model, attempt.service_tier)
             plan = plans.get(key)
             if plan is None or not plan.start <= at < plan.end:
-                plan = self._plan(key, at)
+                plan = state.plan(key, at)
             try:
                 lines += plan.charge(attempt.number, usage)
             except Unpriceable as exc:
@@ -157,26 +157,32 @@ class PriceBook:
 
     def providers_of(self, model: str) -> tuple[str, ...]:
         """Provider families that have a price for a bare model name, its makers first."""
-        known = self._known.get(model)
-        if known is None:
-            known = self._rates.families_of(model)
-            if len(self._known) >= _CACHED:
-                self._known.clear()
-            self._known[model] = known
-        return known
+        return self._state.families_of(model)
 
     def models_of(self, family: str) -> tuple[str, ...]:
         """Names of the models that are priced for a provider family."""
-        return self._rates.models(family.lower())
+        return self._state.rates.models(family.lower())
 
     def model_names(self) -> tuple[str, ...]:
         """Names of all models that have a price."""
-        return self._rates.models()
+        return self._state.rates.models()
 
     def show(self, model: str, family: str | None = None) -> list[tuple[str, Found]]:
         """The entries behind a model's name: provider family → what each source knows, in order."""
-        families = (family.lower(),) if family else self._rates.families_of(model)
-        return [(name, found) for name in families for found in self._rates.find(name, (model,))]
+        rates = self._state.rates
+        families = (family.lower(),) if family else rates.families_of(model)
+        return [(name, found) for name in families for found in rates.find(name, (model,))]
+
+    def _stored_rows(self) -> tuple[str | None, dict[str, list[tuple[Any, ...]]]]:
+        """The edition that is in the database, and the rows of each source."""
+        rows: dict[str, list[tuple[Any, ...]]] = {}
+        if self._database is None:
+            return None, rows
+        names = [source.name for _, source in self._sources if _stored(source)]
+        edition, loaded = self._database.read(lambda c: (store.edition(c), store.load(c, names)))
+        for row in loaded:
+            rows.setdefault(row[0], []).append(row)
+        return edition, rows
 
     def _load(self, names: Iterable[str] | None, *, only_new: bool = False) -> list[Changes]:
         """Write what sources list; with `only_new` leave alone what another process has loaded by now."""
@@ -201,26 +207,6 @@ class PriceBook:
             raise PricingError("There is no database to keep prices in.")
         return self._database
 
-    def _plan(self, key: tuple[str, str | None, str, str | None], at: float) -> Plan:
-        family, response_model, model, billed = key
-        names = (response_model, model) if response_model and response_model != model else (model,)
-        found = self._rates.find(family.lower(), names)
-        tier = standard_tier(billed)
-        if found:
-            plan = make_plan(found, tier, at)
-        else:
-            plan = Plan(-FOREVER, FOREVER, (), f"no price is known under {family!r}")
-        if len(self._plans) >= _CACHED:
-            self._plans.clear()
-        self._plans[key] = plan
-        return plan
-
-    def _replace(self, rates: Rates) -> None:
-        """New caches with new rates: a plan made from the old ones cannot end up among the new."""
-        self._rates = rates
-        self._plans: dict[tuple[str, str | None, str, str | None], Plan] = {}
-        self._known: dict[str, tuple[str, ...]] = {}
-
     def _chosen(self, names: Iterable[str] | None) -> list[tuple[int, PricingSource]]:
         stored = [(order, source) for order, source in self._sources if _stored(source)]
         if names is None:
@@ -233,6 +219,41 @@ class PriceBook:
                 f" there are: {', '.join(sorted(known)) or 'none'}."
             )
         return [(order, source) for order, source in stored if source.name in wanted]
+
+
+class _State:
+    """Rates, and what was worked out from them: replaced as one, so that neither outlives the other."""
+
+    __slots__ = ("_families", "plans", "rates")
+
+    def __init__(self, rates: Rates) -> None:
+        self.rates = rates
+        self.plans: dict[PlanKey, Plan] = {}
+        self._families: dict[str, tuple[str, ...]] = {}
+
+    def plan(self, key: PlanKey, at: float) -> Plan:
+        """Work out what an attempt is charged by at a moment."""
+        family, response_model, model, billed = key
+        names = (response_model, model) if response_model and response_model != model else (model,)
+        found = self.rates.find(family.lower(), names)
+        if found:
+            plan = make_plan(found, standard_tier(billed), at)
+        else:
+            plan = Plan(-FOREVER, FOREVER, (), f"no price is known under {family!r}")
+        if len(self.plans) >= CACHED:
+            self.plans.clear()
+        self.plans[key] = plan
+        return plan
+
+    def families_of(self, model: str) -> tuple[str, ...]:
+        """See `Rates.families_of`; remembered, because of all lookups it reads the most rules."""
+        known = self._families.get(model)
+        if known is None:
+            known = self.rates.families_of(model)
+            if len(self._families) >= CACHED:
+                self._families.clear()
+            self._families[model] = known
+        return known
 
 
 def _in_order(sources: Ordered) -> tuple[tuple[int, PricingSource], ...]:

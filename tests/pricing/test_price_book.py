@@ -9,28 +9,28 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
 from maester.contracts import Price
-from maester.database import Database
+from maester.database import Database, migrate
 from maester.database.schema import prices as table
 from maester.errors import PricingError
 from maester.model import Usage
-from maester.pricing import ConfiguredPrices, FreePrices, GenaiPrices, PriceBook
-from support.prices import Listed, attempt_of
+from maester.pricing import ConfiguredPrices, GenaiPrices, PriceBook
+from maester.pricing.book import CACHED
+from support.prices import Listed, attempt_of, whole_book
 
 INPUT = Price("acme", "m", "input", Decimal("0.001"))
 OUTPUT = Price("acme", "m", "output", Decimal("0.002"))
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path / 'ledger.db'}")
-    opened.prepare()
+def database(ledger_url: str) -> Iterator[Database]:
+    opened = Database(ledger_url)
+    migrate.upgrade(opened)
     yield opened
     opened.close()
 
@@ -220,16 +220,15 @@ def start(url: str, ready: Any) -> None:
     PriceBook(Database(url)).fill_if_empty([(0, Listed("list", [INPUT, OUTPUT]))])
 
 
-def test_processes_that_start_at_once_fill_once(database: Database, tmp_path: Path) -> None:
+def test_processes_that_start_at_once_fill_once(database: Database, ledger_url: str) -> None:
     spawn = multiprocessing.get_context("spawn")
-    ready = spawn.Barrier(3)
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    running = [spawn.Process(target=start, args=(url, ready)) for _ in range(3)]
+    ready = spawn.Barrier(2)
+    running = [spawn.Process(target=start, args=(ledger_url, ready)) for _ in range(2)]
     for process in running:
         process.start()
     for process in running:
         process.join(60)
-    assert [process.exitcode for process in running] == [0] * 3
+    assert [process.exitcode for process in running] == [0] * 2
     assert len(rows(database)) == 2
 
 
@@ -321,8 +320,8 @@ def test_everything_genai_prices_knows_survives_the_database(database: Database)
             assert kept.cost_of([attempt], 1.79e9) == held.cost_of([attempt], 1.79e9)
 
 
-def test_names(database: Database) -> None:
-    book = filled(database, GenaiPrices(), FreePrices())
+def test_names() -> None:
+    book = whole_book()
     assert book.providers_of("gpt-4o-mini")[0] == "openai"
     assert "azure" in book.providers_of("gpt-4o-mini")
     assert book.providers_of("claude-sonnet-4-5")[0] == "anthropic"
@@ -335,8 +334,8 @@ def test_names(database: Database) -> None:
     assert book.models_of("nobody") == ()
 
 
-def test_every_listed_name_leads_to_a_price(database: Database) -> None:
-    book = filled(database, GenaiPrices(), FreePrices())
+def test_every_listed_name_leads_to_a_price() -> None:
+    book = whole_book()
     for family in ("openai", "anthropic", "fireworks", "aws", "mistral", "azure"):
         listed = book.models_of(family)
         assert listed
@@ -359,7 +358,7 @@ def test_a_price_for_any_name_does_not_make_every_name_a_model() -> None:
 def test_caches_do_not_grow_without_end() -> None:
     book = PriceBook()
     book.fill_if_empty([(0, ConfiguredPrices([replace(INPUT, match="prefix")]))])
-    for number in range(10_000):
+    for number in range(CACHED + 100):
         assert spent(book, 0.0, f"m{number}") == Decimal("0.001")
         book.providers_of(f"m{number}")
-    assert max(len(book._plans), len(book._known)) <= 4096
+    assert max(len(book._state.plans), len(book._state._families)) <= CACHED
