@@ -43,6 +43,11 @@ _BLOCKS_WITH_MARKS = (
 )
 """Where Unicode 16 has combining marks; the rest of it need not be searched."""
 
+_INSIDE = "(?:://|['’\\-‐‑./:@&+_]|(?<=\\d),(?=\\d))"
+"""What may stand inside a word, between letters or digits."""
+
+_ASCII_WORD = re.compile(f"[A-Za-z0-9]+(?:{_INSIDE}[A-Za-z0-9]+)*")
+
 _is_unspaced = re.compile(f"[{_UNSPACED}]").match
 
 
@@ -86,7 +91,8 @@ def contains_word(text: str, term: str) -> bool:
 
 def count_words(text: str) -> int:
     """How many words a text has; "don't", "state-of-the-art" and "3,000.50" are one each."""
-    return sum(1 for _ in _word_pattern().finditer(text))
+    pattern = _ASCII_WORD if text.isascii() else _word_pattern()
+    return len(pattern.findall(text))
 
 
 @lru_cache(maxsize=4096)
@@ -125,8 +131,7 @@ def _word_pattern() -> re.Pattern[str]:
         ]
     )
     letter = f"(?:[^\\W_{_IDEOGRAPHS}]|[{marks}])"
-    inside = "(?:://|['’\\-‐‑./:@&+_]|(?<=\\d),(?=\\d))"
-    return re.compile(f"[{_IDEOGRAPHS}]|{letter}+(?:{inside}{letter}+)*")
+    return re.compile(f"[{_IDEOGRAPHS}]|{letter}+(?:{_INSIDE}{letter}+)*")
 
 
 def _ranges(codes: list[int]) -> str:

@@ -115,3 +115,8 @@ def test_words_on_both_sides_of_a_space_add_up(left: str, right: str) -> None:
 def test_normalizing_twice_is_normalizing_once(text: str) -> None:
     once = normalize(text, case_sensitive=False)
     assert normalize(once, case_sensitive=False) == once
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=127)))
+def test_plain_text_is_counted_like_any_other(text: str) -> None:
+    assert count_words(f"{text} é") == count_words(text) + 1
