@@ -12,7 +12,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from ..errors import ConfigError
-from .layers import Origin, Path
+from .layers import Origin, Path, too_deep
 from .lines import locate
 
 FILE_NAME = "maester.toml"
@@ -68,6 +68,8 @@ def read_document(path: FilePath | str | None, environ: Mapping[str, str]) -> Do
         column = f" (column {position[2]})" if position else ""
         stands = int(position[1]) if position else None
         raise _unusable(source, asked_by, f"is not valid TOML: {what}{column}", stands) from None
+    if too_deep(values):
+        raise _unusable(source, asked_by, "is nested too deeply", None)
     return Document(source, values, locate(text))
 
 

@@ -128,6 +128,14 @@ def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
             yield from leaves(inner, (*path, index))
 
 
+def too_deep(value: Any, levels: int = 64) -> bool:
+    """Whether tables and lists are nested deeper than anything that makes sense."""
+    if not isinstance(value, Mapping | list):
+        return False
+    inside = value.values() if isinstance(value, Mapping) else value
+    return levels == 0 or any(too_deep(each, levels - 1) for each in inside)
+
+
 def dotted(path: Path) -> str:
     """A path as TOML writes a key, list items as ``[0]``."""
     out = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from decimal import Decimal
 from typing import Any
 
@@ -28,7 +29,7 @@ def lay(
     """
     layers = Layers()
     if document is not None:
-        layers.put((), document.values, document.origin)
+        layers.put((), deepcopy(document.values), document.origin)
     lay_variables(layers, environ, sections, problems)
     _interpolate(layers, environ, sections, problems)
     lay_usual(layers, environ)

@@ -12,7 +12,7 @@ from marshmallow import ValidationError
 
 from ..errors import ConfigError
 from .checking import check_core, check_section
-from .document import read_document
+from .document import Document, read_document
 from .layers import DEFAULT, Layers, Origin, dotted, leaves
 from .laying import gather_secrets, lay, plain
 from .problems import Problems
@@ -50,6 +50,9 @@ def resolve(path: FilePath | str | None, environ: Mapping[str, str] | None, sect
             f"A plugin declares the settings section [{own[0]}], which is one of Maester's own."
         )
     document = read_document(path, environ)
+    # A plugin may be disabled without its section having to go: that is then not looked into.
+    off = {name: None for name in _disabled(document, environ) if name not in names(CONFIGURATION)}
+    sections = {**off, **sections}
     layers = lay(document, environ, sections, problems)
     gather_secrets(layers, sections, problems)
     tables = {key: value if key == "prices" else plain(value) for key, value in layers.values.items()}
@@ -78,7 +81,11 @@ def disabled_plugins(
     :raises ConfigError: if the file cannot be read at all.
     """
     environ = os.environ if environ is None else environ
-    layers = lay(read_document(path, environ), environ, {}, Problems())
+    return _disabled(read_document(path, environ), environ)
+
+
+def _disabled(document: Document | None, environ: Mapping[str, str]) -> tuple[str, ...]:
+    layers = lay(document, environ, {}, Problems())
     try:
         return tuple(instance(PluginsSection).load(layers.values.get("plugins", {}))["disabled"])
     except ValidationError:

@@ -102,7 +102,7 @@ class Problems:
     def _quote(self, value: str) -> str:
         clean = redact(_USER_PART.sub("//****@", value), self.secrets)
         shown = clean if len(clean) <= _LONGEST_SHOWN else f"{clean[:_LONGEST_SHOWN]}…"
-        return json.dumps(shown, ensure_ascii=False)
+        return json.dumps(shown.encode("utf-8", "replace").decode("utf-8"), ensure_ascii=False)
 
     def raise_any(self, source: str | None) -> None:
         """:raises ConfigError: with everything that was found, if anything was.

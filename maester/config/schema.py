@@ -223,9 +223,11 @@ class PriceSection(Section):
 
 
 def decimals(amount: Decimal) -> int:
-    """How many decimals an amount needs to be written exactly."""
-    exponent = amount.normalize().as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0
+    """How many decimals an amount needs to be written exactly, whatever the decimal context."""
+    _, digits, exponent = amount.as_tuple()
+    written = "".join(map(str, digits))
+    trailing = len(written) - len(written.rstrip("0"))
+    return max(0, -(int(exponent) + trailing)) if amount else 0
 
 
 class PluginsSection(Section):

@@ -12,7 +12,7 @@ from typing import Any
 from marshmallow import Schema, fields
 
 from .fields import Amount, Checks, Flag, Names, Seconds, Whole
-from .layers import Path
+from .layers import Path, too_deep
 from .masking import SECRET_NAME
 from .provider_schema import OPTIONS
 from .schema import CONFIGURATION
@@ -141,20 +141,31 @@ def from_text(node: Node, text: str) -> Any:
 
 def _number(kind: Any, word: str, text: str) -> Any:
     try:
-        return kind(word)
+        number = kind(word)
     except (ValueError, InvalidOperation):
         return text
+    return text if isinstance(number, Decimal) and not number.is_finite() else number
 
 
 def _structure(word: str, text: str, *, commas: bool) -> Any:
-    try:
-        return json.loads(word, parse_float=Decimal)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return tomllib.loads(f"value = {word}", parse_float=Decimal)["value"]
-    except (ValueError, RecursionError):
-        pass
+    for read in (_read_json, _read_toml):
+        try:
+            value = read(word)
+        except (ValueError, RecursionError):
+            continue
+        return text if too_deep(value) else value
     if commas and not word.startswith(("[", "{")):
         return [part.strip() for part in word.split(",") if part.strip()]
     return text
+
+
+def _read_json(word: str) -> Any:
+    return json.loads(word, parse_float=Decimal, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _read_toml(word: str) -> Any:
+    return tomllib.loads(f"value = {word}", parse_float=Decimal)["value"]

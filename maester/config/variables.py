@@ -57,6 +57,10 @@ def lay_variables(layers: Layers, environ: Mapping[str, str], sections: Sections
             message = "is not a variable that Maester knows"
             problems.add((), origin, message, nearest=PREFIX + nearest if nearest else None)
             continue
+        except _AmbiguousError as exc:
+            meant = " or ".join(exc.args[0])
+            problems.add((), origin, f"may mean {meant}; say it in the file, or rename one")
+            continue
         if not text.strip():
             continue
         if path in seen and environ[seen[path]] != text:
@@ -106,8 +110,16 @@ def _named(layers: Layers, path: Path) -> list[str]:
 
 
 def _matching(part: str, candidates: Iterable[str]) -> str | None:
-    wanted = _folded(part)
-    return next((each for each in candidates if wanted and _folded(each) == wanted), None)
+    """The name that a part of a variable means: spelt the same, or else the same but for punctuation."""
+    alike = [each for each in candidates if part and _folded(each) == _folded(part)]
+    same = [each for each in alike if each.upper() == part.upper()]
+    if len(alike) > 1 and not same:
+        raise _AmbiguousError(alike)
+    return next(iter(same or alike), None)
+
+
+class _AmbiguousError(Exception):
+    """A part of a variable's name may mean more than one of the names in use."""
 
 
 def _folded(name: str) -> str:
@@ -126,11 +138,16 @@ def _known(layers: Layers, sections: Sections) -> list[str]:
 
 
 def _spelt(path: Path, layers: Layers) -> Iterable[str]:
+    """A setting's variables, without their prefix: one for each name of the user's choice on the way."""
     if "*" not in path:
-        yield "__".join(_folded(str(part)) for part in path)
+        yield _joined(path)
         return
     star = path.index("*")
     for name in _named(layers, path[:star]):
-        yield from _spelt((*path[:star], name, *path[star + 1 :]), layers)
+        yield _joined((*path[:star], name, *path[star + 1 :]))
     if not isinstance(layers.get(path[:star]), dict):
-        yield "__".join(_folded(str(part)) for part in path[:star])
+        yield _joined(path[:star])
+
+
+def _joined(path: Path) -> str:
+    return "__".join(_folded(str(part)) for part in path)

@@ -131,6 +131,18 @@ def test_a_variable_reaches_names_of_the_users_choice(folder: Path) -> None:
     assert settings.origins['models."gpt-4.1".model'] == "environment MAESTER_MODELS__GPT_4_1__MODEL"
 
 
+def test_a_variable_that_may_mean_two_names_is_an_error(folder: Path) -> None:
+    written(
+        folder, "".join(f'[models."{name}"]\nprovider = "echo"\nmodel = "m"\n' for name in ("a-b", "a.b"))
+    )
+    with pytest.raises(ConfigError, match=r"MAESTER_MODELS__A_B__MODEL: may mean a-b or a\.b"):
+        config.load(environ={"MAESTER_MODELS__A_B__MODEL": "n"})
+    with (folder / "maester.toml").open("a") as file:
+        file.write('[models.A_b]\nprovider = "echo"\nmodel = "m"\n')
+    models = config.load(environ={"MAESTER_MODELS__A_B__MODEL": "n"}).models
+    assert {alias: model.model for alias, model in models.items()} == {"a-b": "m", "a.b": "m", "A_b": "n"}
+
+
 def test_an_empty_variable_says_nothing(folder: Path) -> None:
     settings = config.load(environ={"MAESTER_PORT": "", "MAESTER_LEDGER_URL": " ", "OPENAI_API_KEY": ""})
     assert settings.server.port == 8000
@@ -250,6 +262,15 @@ class TestReferences:
         assert settings.server.port == 9000
         assert "anthropic" not in settings.providers
 
+    def test_one_inside_a_list_counts_like_any_other(self, folder: Path) -> None:
+        text = '[evaluate]\nchecks = [{name = "required_terms", terms = [\n"${A}"]}]\n'
+        (check,) = self.load(folder, text, {"A": "x"}).evaluate.checks
+        assert check.parameters == {"terms": ["x"]}
+        with pytest.raises(ConfigError) as caught:
+            self.load(folder, text, {})
+        assert caught.value.problems[0]["key"] == "evaluate.checks[0].terms[0]"
+        assert caught.value.problems[0]["line"] == 3
+
     @pytest.mark.parametrize("text", ["${}", "${1X}", "${A-b}", "x${A", "${A:b}"])
     def test_a_malformed_one_is_an_error(self, folder: Path, text: str) -> None:
         with pytest.raises(ConfigError, match="is no reference to a variable"):
@@ -289,6 +310,15 @@ class TestFiles:
         path = written(folder, f"a = {'[' * 20_000}")
         with pytest.raises(ConfigError, match="nested too deeply"):
             config.load(path, {})
+
+    def test_nor_is_there_sense_in_what_is_only_deep(self, folder: Path) -> None:
+        path = written(folder, f"a = {'[' * 80}{']' * 80}", "deep.toml")
+        with pytest.raises(ConfigError, match="nested too deeply"):
+            config.load(path, {})
+        with pytest.raises(ConfigError, match=r"evaluate\.checks: must be a list of checks"):
+            config.load(None, {"MAESTER_EVALUATE__CHECKS": "[" * 80 + "]" * 80})
+        with pytest.raises(ConfigError, match=r"evaluate\.checks: must be a list of checks"):
+            config.load(None, {"MAESTER_EVALUATE__CHECKS": "[" * 100_000})
 
     def test_a_byte_order_mark_does_not_matter(self, folder: Path) -> None:
         path = folder / "maester.toml"

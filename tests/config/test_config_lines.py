@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from maester.config.layers import Path, dotted, leaves
@@ -109,12 +109,14 @@ VALUES = st.recursive(
 TABLES = st.dictionaries(NAMES, VALUES, max_size=5)
 
 
+@settings(deadline=None)
 @given(TABLES)
 @example({"a": [{"b": {"c": 1}, "d": []}, {"b": {"c": 2}}]})
 def test_what_is_written_reads_back_the_same(table: dict[str, Any]) -> None:
     assert tomllib.loads(dumps(table)) == table
 
 
+@settings(deadline=None)
 @given(TABLES)
 def test_every_key_of_what_is_written_is_found_on_its_line(table: dict[str, Any]) -> None:
     text = dumps(table)

@@ -89,6 +89,8 @@ def test_the_units_are_those_that_usage_is_priced_in() -> None:
         ('input = "1e-3"', "prices[0].input", "must be a number of USD from 0 up"),
         ('input = "1_000"', "prices[0].input", "must be a number of USD from 0 up"),
         ("input = 0.0000001", "prices[0].input", "must have at most 6 decimals"),
+        ("input = 1e-99999999999999", "prices[0].input", "must have at most 6 decimals"),
+        ("input = 1e99999999999999", "prices[0].input", "must be a number of USD from 0 up"),
         ("request = 0.0000000000001", "prices[0].request", "must have at most 12 decimals"),
         ("valid_from = 2026-01-01", "prices[0]", "has no price"),
         ("inputs = 1", "prices[0]", "has no price"),

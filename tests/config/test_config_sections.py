@@ -139,6 +139,14 @@ def test_the_section_of_a_plugin_that_failed_is_taken_as_it_is(tmp_path: Path) -
     assert load(tmp_path, "", tides=None).sections == {}
 
 
+def test_the_section_of_a_disabled_plugin_may_stay(tmp_path: Path) -> None:
+    text = '[tides]\nport = "x"\n'
+    with pytest.raises(ConfigError, match="tides: is not a known key"):
+        load(tmp_path, text)
+    load(tmp_path, text + '[plugins]\ndisabled = ["tides"]\n')
+    load(tmp_path, text, {"MAESTER_PLUGINS__DISABLED": "tides", "MAESTER_TIDES__PORT": "y"})
+
+
 def test_a_schema_with_a_defect_is_a_problem_of_its_section(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"broken: could not be checked: .* ZeroDivisionError"):
         load(tmp_path, "[broken]\nx = 1\n", broken=Broken)
