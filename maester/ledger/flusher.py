@@ -20,6 +20,7 @@ from maester.errors import LedgerError
 from maester.redaction import Redactor
 
 from . import lines
+from .codec import encode
 from .journal import Journal, Place
 from .rejection import keep, reason, write_each
 from .replay import Sweeper
@@ -233,7 +234,7 @@ class Flusher:
         if record is None or document is None:
             return self._read(settled)
         content = record.get("content")
-        text = None if content is None else lines.encode(content)
+        text = None if content is None else encode(content)
         if text is not None and not settled.clean:
             text = self._redactor.redact_bytes(text)
         return Row(record, document, text)

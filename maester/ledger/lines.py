@@ -8,7 +8,6 @@ the record without its content, and of the content only what the admission did n
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ import orjson
 
 from maester.model import Inference
 
+from .codec import decode, encode
 from .store import Row
 
 Json = dict[str, Any]
@@ -45,22 +45,6 @@ _OWN = frozenset(
         "usage",
     )
 )
-
-
-def encode(value: Any) -> bytes:
-    """JSON, whatever a program that embeds Maester has put into it."""
-    try:
-        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
-    except (TypeError, ValueError, RecursionError):
-        # Integers beyond 64 bits and halves of surrogate pairs, which orjson does not write.
-        text = json.dumps(value, default=str, skipkeys=True, ensure_ascii=True)
-        return text.encode()
-
-
-def decode(text: bytes) -> Json:
-    """The object that the JSON holds."""
-    value: Json = orjson.loads(text)
-    return value
 
 
 def head_of(inference: Inference) -> Json:
@@ -123,7 +107,7 @@ def remaining(content: Mapping[str, Any], admitted: Mapping[str, Any]) -> Json |
 def parse(line: bytes) -> Json | None:
     """The line's object, or ``None`` for a torn line."""
     try:
-        value = orjson.loads(line)
+        value = decode(line)
     except orjson.JSONDecodeError:
         return None
     if not isinstance(value, dict) or "content" not in value:

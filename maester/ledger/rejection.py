@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, ProgrammingError
 
@@ -31,7 +30,7 @@ def write_each(store: Store, rows: list[Row], on_reject: OnReject) -> None:
             raise
     for row in rows:
         try:
-            store.write([plain(row)])
+            store.write([row], fit=True)
         except Exception as exc:
             if not is_rejection(exc):
                 raise
@@ -67,34 +66,7 @@ def is_rejection(exc: BaseException) -> bool:
 
 
 def may_be_form(exc: BaseException) -> bool:
-    """Whether values of an odd type or size may be behind it, which `plain` puts right."""
+    """Whether values of an odd type or size may be behind it, which fitting puts right."""
     if isinstance(exc, (InterfaceError, ProgrammingError)):
         return not exc.connection_invalidated
     return is_rejection(exc)
-
-
-def plain(row: Row) -> Row:
-    """The same inference with nothing in it that a database could refuse by its form.
-
-    NUL, halves of surrogate pairs, numbers beyond 64 bits and values of foreign types come from
-    programs that embed Maester; the columns get a legible stand-in, the document stays as it is.
-    """
-    record = {name: _plain(value) for name, value in row.record.items()}
-    record["started_at"] = float(record.get("started_at") or 0.0)
-    document = row.document.decode("utf-8", "replace").replace("\x00", "")
-    content = row.content.decode("utf-8", "replace").replace("\x00", "") if row.content else None
-    return Row(record, document.encode(), content.encode() if content else None)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
-    if value is None or isinstance(value, (bool, float)):
-        return value
-    if isinstance(value, int):
-        return max(-(2**63), min(2**63 - 1, value))
-    if isinstance(value, Mapping):
-        return {str(_plain(name)): _plain(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return _plain(str(value))

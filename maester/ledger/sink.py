@@ -17,6 +17,7 @@ from maester.redaction import Redactor
 from maester.settings import Settings
 
 from . import lines
+from .codec import decode, encode
 from .flusher import MEMORY_BYTES, Flusher, Settled
 from .journal import Journal
 from .store import Store
@@ -77,8 +78,8 @@ class LedgerSink:
         """
         journal = self._journal or self._open()
         content = lines.content_of(inference) if self._capture else {}
-        told = lines.encode(content) if content else _NULL
-        line = lines.admit_line(lines.encode(lines.head_of(inference)), told)
+        told = encode(content) if content else _NULL
+        line = lines.admit_line(encode(lines.head_of(inference)), told)
         redacted = self._redactor.redact_bytes(line)
         journal.admit(inference.request_id, redacted, content, redacted is line)
 
@@ -93,12 +94,12 @@ class LedgerSink:
         redact = self._redactor.redact_bytes
         kept = dict(record)
         content = kept.pop("content", None)
-        document = lines.encode(kept)
-        words = lines.encode(lines.free_text(record))
+        document = encode(kept)
+        words = encode(lines.free_text(record))
         clean = redact(words) is words
         if not clean:
             document = redact(document)
-            kept = lines.decode(document)
+            kept = decode(document)
         request_id = kept["request_id"]
         pending = journal.pending(request_id)
         line, whole_clean = self._settle_line(document, content, pending.content if pending else {})
@@ -173,7 +174,7 @@ class LedgerSink:
         if content is None:
             return lines.settle_line(document, _NULL, False), True
         rest = lines.remaining(content, admitted)
-        told = lines.encode(content if rest is None else rest)
+        told = encode(content if rest is None else rest)
         redacted = self._redactor.redact_bytes(told)
         return lines.settle_line(document, redacted, rest is None), redacted is told
 

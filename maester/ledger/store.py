@@ -8,17 +8,18 @@ lock from its first row to its last.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from itertools import chain
 from typing import Any, NamedTuple
 
-import orjson
-from sqlalchemy import Connection, Engine, Table, select
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Double, Engine, Integer, Table, select
 from sqlalchemy.exc import DBAPIError
 
 from maester.database import Database, schema
+
+from .codec import encode
 
 Values = tuple[Any, ...]
 
@@ -52,27 +53,31 @@ class Store:
         self._engine: Engine | None = None
         self._connection: Connection | None = None
 
-    def write(self, rows: Sequence[Row]) -> None:
+    def write(self, rows: Sequence[Row], *, fit: bool = False) -> None:
         """Write rows in one transaction; those that are there already stay as they are.
 
+        :param fit: whether values are first made to fit their columns, see `fitting`.
         :raises sqlalchemy.exc.DBAPIError: when the database refuses, and nothing is written then.
         """
         now = time.time()
+        records = [row.record for row in rows]
         documents = [
             (row.record["request_id"], row.document.decode(), row.content.decode() if row.content else None)
             for row in rows
         ]
-        records = [row.record for row in rows]
+        tables: tuple[tuple[Table, list[Values]], ...] = (
+            (schema.inferences, [summary_values(record, now) for record in records]),
+            (schema.documents, documents),
+            (schema.attempts, _each(records, attempt_values)),
+            (schema.aliases, _each(records, alias_values)),
+            (schema.inference_tags, _each(records, tag_values)),
+            (schema.evaluations, _each(records, evaluation_values)),
+        )
         connection = self._open()
         try:
             with connection.begin():
-                # What the whole transaction hangs on comes first.
-                self._insert(connection, schema.inferences, [summary_values(r, now) for r in records])
-                self._insert(connection, schema.documents, documents)
-                self._insert(connection, schema.attempts, _each(records, attempt_values))
-                self._insert(connection, schema.aliases, _each(records, alias_values))
-                self._insert(connection, schema.inference_tags, _each(records, tag_values))
-                self._insert(connection, schema.evaluations, _each(records, evaluation_values))
+                for table, values in tables:
+                    self._insert(connection, table, fitting(table, values) if fit else values)
         except BaseException:
             self.close()
             raise
@@ -151,14 +156,14 @@ def summary_values(record: Mapping[str, Any], now: float) -> Values:
         short(get("response_model")),
         short(get("response_id")),
         short(get("finish_reason")),
-        error["code"] if error else None,
+        error.get("code") if error else None,
         short(get("alias")),
         get("trace_id"),
         short(get("key_id")),
         short(get("user")),
         short(get("session")),
         short(get("job_id")),
-        orjson.dumps(tags).decode() if tags else None,
+        encode(tags).decode() if tags else None,
         usage.get("input_tokens"),
         usage.get("output_tokens"),
         pico,
@@ -196,7 +201,7 @@ def attempt_values(record: Mapping[str, Any]) -> list[Values]:
                 get("first_chunk_s"),
                 usage.get("input_tokens"),
                 usage.get("output_tokens"),
-                error["code"] if error else None,
+                error.get("code") if error else None,
             )
         )
     return rows
@@ -228,7 +233,8 @@ def evaluation_values(record: Mapping[str, Any]) -> list[Values]:
     evaluation = record.get("evaluation")
     if not evaluation:
         return []
-    ended = record["started_at"] + (record.get("duration_s") or 0.0)
+    duration_s = record.get("duration_s")
+    ended = record["started_at"] + (duration_s if isinstance(duration_s, (int, float)) else 0.0)
     return [
         (
             record["request_id"],
@@ -274,12 +280,56 @@ def cost_columns(total: str | None) -> tuple[int | None, str | None]:
 
 def short(text: str | None) -> str | None:
     """Text as it stands in an indexed column, and as it is therefore looked for."""
-    return text if text is None or len(text) <= _LONG else text[:_LONG]
+    return text[:_LONG] if isinstance(text, str) and len(text) > _LONG else text
 
 
 def short_tag(text: str) -> str:
     """The same for a tag's name and value, which stand in one index together."""
-    return text[:_LONG_TAG]
+    return str(text)[:_LONG_TAG]
+
+
+def fitting(table: Table, rows: Sequence[Values]) -> list[Values]:
+    """Rows in which every value is one that its column takes.
+
+    NUL, halves of surrogate pairs, numbers beyond 64 bits and values of foreign types come from
+    programs that embed Maester. The columns get a legible stand-in; the document has the value itself.
+    """
+    fits = [_fit_for(column) for column in table.columns]
+    return [
+        tuple(None if value is None else fit(value) for fit, value in zip(fits, row, strict=True))
+        for row in rows
+    ]
+
+
+def _text(value: Any) -> str:
+    text = value if isinstance(value, str) else str(value)
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+
+
+def _whole(value: Any) -> int | None:
+    try:
+        return max(-(2**63), min(2**63 - 1, int(value)))
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _real(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _fit_for(column: Column[Any]) -> Callable[[Any], Any]:
+    return _FITS.get(type(column.type), _text)
+
+
+_FITS: Mapping[type, Callable[[Any], Any]] = {
+    BigInteger: _whole,
+    Integer: _whole,
+    Double: _real,
+    Boolean: bool,
+}
 
 
 def _each(records: Iterable[Mapping[str, Any]], values: Any) -> list[Values]:

