@@ -55,14 +55,16 @@ class Layers:
             here = path[:depth]
             inner = table.get(key)
             if not isinstance(inner, dict):
-                self._forget(here)
+                if key in table:
+                    self._forget(here)
                 inner = table[key] = {}
             self.origins.setdefault(here, origin_of(here))
             table = inner
         if isinstance(value, Mapping):
             self._put_table(path, table, value, origin_of)
         else:
-            self._forget(path)
+            if path[-1] in table:
+                self._forget(path)
             table[path[-1]] = value
             for part in _parts(path, value):
                 self.origins[part] = origin_of(part)
@@ -93,7 +95,8 @@ class Layers:
     ) -> None:
         if path:
             if not isinstance(table.get(path[-1]), dict):
-                self._forget(path)
+                if path[-1] in table:
+                    self._forget(path)
                 table[path[-1]] = {}
             self.origins.setdefault(path, origin_of(path))
         for key, inner in value.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -18,6 +18,7 @@ from .laying import gather_secrets, lay, plain
 from .problems import Problems
 from .schema import CONFIGURATION, PluginsSection
 from .tree import Sections, instance, names
+from .variables import PREFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,11 @@ def disabled_plugins(
 
 
 def _disabled(document: Document | None, environ: Mapping[str, str]) -> tuple[str, ...]:
-    layers = lay(document, environ, {}, Problems())
+    """What ``[plugins]`` disables, whatever else there is."""
+    if document is not None:
+        document = replace(document, values={k: v for k, v in document.values.items() if k == "plugins"})
+    ours = {k: v for k, v in environ.items() if not k.startswith(PREFIX) or k.startswith(f"{PREFIX}PLUGINS")}
+    layers = lay(document, ours, {}, Problems())
     try:
         return tuple(instance(PluginsSection).load(layers.values.get("plugins", {}))["disabled"])
     except ValidationError:
