@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from support.llama import LlamaServer
 from support.postgres import new_database, running_postgres
 from support.upstream import Upstream
 
@@ -15,6 +17,20 @@ def upstream() -> Iterator[Upstream]:
     """An HTTP upstream that misbehaves as it is told."""
     with Upstream() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def llama() -> Iterator[str]:
+    """Base URL of a real llama.cpp server over random weights; the model is called ``random-bytes``."""
+    with LlamaServer() as server:
+        yield server.base_url
+
+
+@pytest.fixture(scope="session")
+def llama_embeddings() -> Iterator[str]:
+    """Base URL of a real llama.cpp server that makes embeddings."""
+    with LlamaServer(embedding=True) as server:
+        yield server.base_url
 
 
 @pytest.fixture(scope="session")
