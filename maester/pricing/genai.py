@@ -7,6 +7,7 @@ input is larger than the tier's start; the first model whose rule matches a name
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
@@ -17,6 +18,11 @@ from typing import Any
 import orjson
 
 from maester.contracts import Price
+from maester.errors import PricingError
+
+from .match import check_rule
+
+logger = logging.getLogger(__name__)
 
 _PER = {"mtok": 1_000_000, "mchars": 1_000_000, "kcount": 1000, "kpages": 1000, "hours": 1}
 
@@ -79,20 +85,72 @@ class GenaiPrices:
         """Every price of every provider."""
         from genai_prices.data import providers  # 30,000 lines that only an update needs
 
+        skipped: set[str] = set()
         for provider in providers:
+            seen: set[str] = set()
             for position, model in enumerate(provider.models):
-                yield from _of_model(provider.id, model, position)
+                name = f"{provider.id}/{model.id}"
+                try:
+                    match = _match(model)
+                    check_rule(match, model.id)
+                except (PricingError, ValueError):
+                    skipped.add(f"{name} (its rule)")
+                    continue
+                if model.id in seen:
+                    skipped.add(f"{name} (listed twice)")
+                    continue
+                seen.add(model.id)
+                skipped.update(f"{name} ({what})" for what in _strange(model))
+                yield from _distinct(_of_model(provider.id, model, match, position))
+        if skipped:
+            logger.warning(
+                "genai-prices %s lists what this version of Maester cannot read; left out: %s",
+                self.version,
+                ", ".join(sorted(skipped)),
+            )
 
 
-def unit_of(price_key: str) -> str:
-    """The unit that a price key of genai-prices prices; an unknown key keeps its name."""
-    return _UNITS.get(price_key, price_key)
+def unit_of(price_key: str) -> str | None:
+    """The unit that a price key of genai-prices prices, ``None`` for a key that is not known here."""
+    return _UNITS.get(price_key)
 
 
-def _of_model(provider: str, model: Any, position: int) -> Iterator[Price]:
-    match = _match(model)
+def _distinct(prices: Iterable[Price]) -> Iterable[Price]:
+    """Of prices for the same unit, moment and conditions the last, which is the one that counts."""
+    return {
+        (
+            price.unit,
+            price.service_tier,
+            price.above_input_tokens,
+            price.valid_from,
+            tuple(sorted(price.conditions.items())),
+        ): price
+        for price in prices
+    }.values()
+
+
+def _strange(model: Any) -> Iterator[str]:
+    """What of a model cannot be read: keys and constraints that newer data may have."""
+    conditional = model.prices if isinstance(model.prices, list) else []
+    dated = [*conditional, *(model.price_variants or ())]
+    sets = [part.prices for part in dated] if conditional else [model.prices, *(v.prices for v in dated)]
+    yield from {
+        key
+        for prices in sets
+        for key, value in vars(prices).items()
+        if value is not None and key not in _UNITS
+    }
+    yield from {type(part.constraint).__name__ for part in dated if not _readable(part.constraint)}
+
+
+def _readable(constraint: Any) -> bool:
+    return constraint is None or hasattr(constraint, "start_date") or hasattr(constraint, "start_time")
+
+
+def _of_model(provider: str, model: Any, match: str, position: int) -> Iterator[Price]:
     if isinstance(model.prices, list):
-        dated = [(_start(price.constraint), price) for price in model.prices]
+        readable = [price for price in model.prices if _readable(price.constraint)]
+        dated = [(_start(price.constraint), price) for price in readable]
     else:
         dated = [(None, None)]
     empty = True
@@ -116,6 +174,8 @@ def _of_variants(provider: str, model: Any, match: str, position: int) -> Iterat
     """Variants of the same context and unit: the first active one counts."""
     starts: dict[tuple[str, str], list[datetime | None]] = {}
     for variant in model.price_variants or ():
+        if not _readable(variant.constraint):
+            continue
         context = dict(variant.when)
         tier_keys = [key for key in context if key in _TIER_KEYS]
         tier = context.pop(tier_keys[0]) if tier_keys else None
@@ -144,7 +204,7 @@ def _of_prices(
 def _of_value(
     provider: str, model: str, match: str, position: int, key: str, value: Any, span: _Span
 ) -> Iterator[Price]:
-    per = _PER[key.rpartition("_")[2]]
+    unit, per = _UNITS[key], _PER[key.rpartition("_")[2]]
     steps = [(0, value)] if isinstance(value, Decimal) else [(0, value.base)]
     if not isinstance(value, Decimal):
         steps += [(tier.start, tier.price) for tier in value.tiers]
@@ -152,7 +212,7 @@ def _of_value(
         yield Price(
             provider=provider,
             model=model,
-            unit=unit_of(key),
+            unit=unit,
             amount_usd=_EXACT.divide(amount, per),
             valid_from=span.valid_from,
             valid_to=span.valid_to,
@@ -165,7 +225,7 @@ def _of_value(
 
 
 def _priced(prices: Any) -> Iterable[tuple[str, Any]]:
-    return [(key, value) for key, value in vars(prices).items() if value is not None]
+    return [(key, value) for key, value in vars(prices).items() if value is not None and key in _UNITS]
 
 
 def _start(constraint: Any) -> datetime | None:

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import genai_prices.data
 import pytest
 from genai_prices.data import providers
 from genai_prices.data_units import unit_data
+from genai_prices.types import (
+    ClauseEquals,
+    ConditionalPrice,
+    ModelInfo,
+    ModelPrice,
+    PriceVariant,
+    StartDateConstraint,
+    TimeOfDateConstraint,
+)
+from genai_prices.types import Provider as GenaiProvider
 
 from maester.contracts import Price
 from maester.model import Usage
 from maester.plugins import PluginLoader
-from maester.pricing import GenaiPrices, price_family
+from maester.pricing import GenaiPrices, PriceBook, price_family
 from maester.pricing.cards import STANDARD_TIERS
 from maester.pricing.families import FALLBACKS, family_of
 from maester.pricing.genai import unit_of
@@ -128,16 +142,75 @@ def test_fallbacks_are_the_price_data_s() -> None:
     assert theirs == FALLBACKS
 
 
-def test_every_unit_that_is_used_is_known() -> None:
-    assert {price.unit for price in GenaiPrices().prices()} <= set(BY_NAME)
+def test_all_of_the_price_data_is_read(caplog: pytest.LogCaptureFixture) -> None:
+    prices = list(GenaiPrices().prices())
+    assert caplog.text == ""
+    assert {price.unit for price in prices} <= set(BY_NAME)
+    assert len({(price.provider, price.model) for price in prices}) > 2000
+
+
+def model(name: str, prices: Any, match: Any = None, variants: Any = None) -> ModelInfo:
+    return ModelInfo(name, match or ClauseEquals(name), prices=prices, price_variants=variants)
+
+
+def test_newer_price_data_is_read_as_far_as_possible(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = ModelPrice(input_mtok=Decimal(1))
+    strange = SimpleNamespace(weekday=3)
+    listed = [
+        model("good", plain),
+        model("good", plain),
+        model("new-unit", ModelPrice(input_mtok=Decimal(1), input_smell_mtok=Decimal(2))),
+        model("new-rule", plain, SimpleNamespace(sounds_like="x")),
+        model(
+            "new-constraint",
+            [ConditionalPrice(prices=plain), ConditionalPrice(strange, prices=plain)],
+            variants=[PriceVariant({"service_tier": "flex"}, plain, strange)],
+        ),
+    ]
+    offer = GenaiProvider("acme", "Acme", "https://acme", models=listed)
+    monkeypatch.setattr(genai_prices.data, "providers", [offer])
+    read = [(price.model, price.unit, price.service_tier) for price in GenaiPrices().prices()]
+    assert read == [(name, "input", None) for name in ("good", "new-unit", "new-constraint")]
+    for left_out in (
+        "acme/good (listed twice)",
+        "acme/new-unit (input_smell_mtok)",
+        "acme/new-rule (its rule)",
+        "acme/new-constraint (SimpleNamespace)",
+    ):
+        assert left_out in caplog.text
+
+
+def test_of_two_prices_for_the_same_time_of_day_the_last_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    morning = TimeOfDateConstraint(time(1), time(4))
+    listed = [
+        ConditionalPrice(prices=ModelPrice(input_mtok=Decimal(1))),
+        ConditionalPrice(morning, prices=ModelPrice(input_mtok=Decimal(2))),
+        ConditionalPrice(StartDateConstraint(date(2026, 1, 1)), prices=ModelPrice(input_mtok=Decimal(3))),
+        ConditionalPrice(morning, prices=ModelPrice(input_mtok=Decimal(4))),
+    ]
+    offer = GenaiProvider("acme", "Acme", "https://acme", models=[model("m", listed)])
+    monkeypatch.setattr(genai_prices.data, "providers", [offer])
+    book = PriceBook()
+    book.fill_if_empty([(0, GenaiPrices())])
+    million = attempt_of("acme", "m", Usage(1_000_000, 0))
+    moments = [datetime(year, 6, 1, hour, tzinfo=UTC) for year in (2025, 2026) for hour in (2, 5)]
+    assert [book.cost_of([million], at.timestamp()).total_usd for at in moments] == [4, 1, 4, 3]
+    theirs = listed_price(listed, moments)
+    assert theirs == [4, 1, 4, 3]
+
+
+def listed_price(listed: list[ConditionalPrice], moments: list[datetime]) -> list[Any]:
+    return [model("m", listed).get_prices(at).input_mtok for at in moments]
 
 
 def test_units_fold_as_the_price_data_has_it() -> None:
     """A unit folds into one that its counterpart in the price data is a special case of."""
     theirs = {
-        unit_of(unit["price_key"]): unit["dimensions"].items()
+        name: unit["dimensions"].items()
         for unit in unit_data.values()
-        if unit_of(unit["price_key"]) in BY_NAME
+        if (name := unit_of(unit["price_key"])) is not None
     }
     assert set(theirs) == set(BY_NAME)
     for unit in BY_NAME.values():
