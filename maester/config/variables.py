@@ -32,7 +32,7 @@ DIRECT: Mapping[str, Path] = {
 }
 """Short names of what is set most often."""
 
-NOT_SETTINGS = frozenset({FILE_VARIABLE, "MAESTER_REDIS_URL"})
+NOT_SETTINGS = frozenset({FILE_VARIABLE, "MAESTER_KEY", "MAESTER_REDIS_URL"})
 """Variables of Maester's that are no setting of the file."""
 
 _SERVICE_LINK = re.compile(

@@ -159,6 +159,11 @@ def test_two_names_of_one_key_must_agree(folder: Path) -> None:
         config.load(environ=same | {"MAESTER_PORT": "9001"})
 
 
+def test_variables_that_are_no_settings_are_left_alone(folder: Path) -> None:
+    settings = config.load(environ={"MAESTER_KEY": "mk_abc", "MAESTER_REDIS_URL": "redis://h"})
+    assert set(settings.origins.values()) == {"default"}
+
+
 def test_what_kubernetes_sets_for_a_service_of_this_name_is_left_alone(folder: Path) -> None:
     settings = config.load(
         environ={
