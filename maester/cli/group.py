@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -88,6 +88,16 @@ class Root(click.Group):
         ]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """See `click.Command.make_context`, which also shows help."""
+        with _reader():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See `click.Group.invoke`."""
+        with _reader():
+            return super().invoke(ctx)
+
     def main(
         self,
         args: Sequence[str] | None = None,
@@ -115,11 +125,24 @@ class Root(click.Group):
         return self._foreign
 
 
+class _ReaderGone(Exception):
+    """Whoever read the output stopped reading; under a name that click does not take for its own."""
+
+
+@contextmanager
+def _reader() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as exc:
+        raise _ReaderGone from exc
+
+
 def _guarded(run: Any, *, as_json: bool, debug: bool) -> int:
     """Run, and turn whatever ends it into an exit code and at most one message."""
     try:
         code = run()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it was closed before the program began
+            sys.stdout.flush()
         return code if isinstance(code, int) else exits.OK
     except click.exceptions.NoArgsIsHelpError as exc:
         exc.show()
@@ -132,10 +155,10 @@ def _guarded(run: Any, *, as_json: bool, debug: bool) -> int:
     except MaesterError as exc:
         report(exc, as_json=as_json)
         return exits.code_of(exc)
+    except (BrokenPipeError, _ReaderGone):
+        _abandon_stdout()
+        return exits.BROKEN_PIPE
     except OSError as exc:
-        if exc.errno == errno.EPIPE:
-            _abandon_stdout()
-            return exits.BROKEN_PIPE
         if debug:
             traceback.print_exc()
         where = f"{exc.filename}: " if exc.filename else ""

@@ -89,8 +89,7 @@ def serve(line: CommandLine, /, **options: Any) -> None:
     if listener is not None:
         listener.set_inheritable(True)
         command[command.index("--bind") + 1] = f"fd://{listener.fileno()}"
-    if command[-1] == gunicorn.APPLICATION and not _is_ours(gunicorn.APPLICATION):
-        command[-1] = FACTORY
+    command[-1] = _application(gunicorn.APPLICATION)
     if line.json:
         write_line(description)
     else:
@@ -213,10 +212,13 @@ def _not_free(server: ServerSettings, exc: OSError) -> ConfigError | Unavailable
     return ConfigError(f"Cannot listen on {where}: {exc.strerror}.", param="server.host")
 
 
-def _is_ours(application: str) -> bool:
-    """Whether gunicorn, which looks into the working folder first, will find Maester's own module."""
-    name = application.partition(":")[0]
+def _application(usual: str) -> str:
+    """What gunicorn is to load: the usual module, unless it would find another of that name.
+
+    It looks into the working folder first, and many a project has a module called ``wsgi``.
+    """
+    name = usual.partition(":")[0]
     ours = Path(maester.__file__).resolve().parent.parent / f"{name}.py"
-    nearest = [Path.cwd() / f"{name}.py", Path.cwd() / name / "__init__.py"]
+    nearest = [Path.cwd() / name / "__init__.py", Path.cwd() / f"{name}.py"]
     found = next((path.resolve() for path in nearest if path.exists()), ours)
-    return found == ours and ours.exists()
+    return usual if found == ours and ours.exists() else FACTORY

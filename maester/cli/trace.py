@@ -55,7 +55,6 @@ def together(records: Sequence[Json]) -> Json:
     end = max(record["started_at"] + (record.get("duration_s") or 0.0) for record in records)
     failed = [record for record in records if record["status"] != "ok"]
     return {
-        "request_id": f"{len(records)} inferences",
         "inferences": [record["request_id"] for record in records],
         "trace_id": records[0].get("trace_id"),
         "started_at": begin,

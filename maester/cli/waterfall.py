@@ -114,7 +114,7 @@ def _title(record: Mapping[str, Any]) -> str:
     model = record.get("model") or UNKNOWN
     words = [record.get("operation") or "", model if target in (None, model) else f"{model} → {target}"]
     parts = [
-        record["request_id"],
+        record.get("request_id") or f"{len(record['inferences'])} inferences",
         printable(" ".join(word for word in words if word)),
         str(record.get("status")),
         duration(record.get("duration_s")),
