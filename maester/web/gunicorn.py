@@ -30,13 +30,10 @@ _log = logging.getLogger(__name__)
 
 def address_of(server: ServerSettings) -> str:
     """Where to listen, as gunicorn writes it."""
+    if server.host.startswith(("unix:", "fd://")):
+        return server.host
     host = f"[{server.host}]" if ":" in server.host and not server.host.startswith("[") else server.host
-    return host if host.startswith(("unix:", "fd://")) else f"{host}:{server.port}"
-
-
-def worker_class_of(server: ServerSettings) -> str:
-    """The kind of worker, as gunicorn is told."""
-    return "maester.web.worker.Worker" if server.worker_class == "gevent" else server.worker_class
+    return f"{host}:{server.port}"
 
 
 def command(server: ServerSettings) -> list[str]:
@@ -76,6 +73,7 @@ def post_worker_init(worker: Any) -> None:
         except ConfigError as exc:
             _log.critical(exc.message)
             sys.exit(BOOT_FAILED)
+    configure(service.runtime.settings)
     service.runtime.start()
     _drain_on_term(service.drain)
 
