@@ -18,12 +18,11 @@ if "--gevent" in sys.argv:
 import argparse
 import http.client
 import json
-import multiprocessing
 import socket
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 
 import requests
 import urllib3
@@ -56,10 +55,10 @@ HEADERS = {
 }
 
 
-def serve(ready: Connection) -> None:
+def serve() -> None:
     """Answer every request on every connection, one connection after the other."""
     listener = socket.create_server(("127.0.0.1", 0))
-    ready.send(listener.getsockname()[1])
+    print(listener.getsockname()[1], flush=True)
     reply = (
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nx-request-id: req_1\r\n"
         b"Content-Length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER)
@@ -107,11 +106,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=3000)
     parser.add_argument("--gevent", action="store_true", help="measure under gevent's monkey-patching")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    here, there = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(there,), daemon=True)
-    server.start()
-    port = here.recv()
+    if arguments.serve:
+        serve()
+    server = subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    port = int(server.stdout.readline())
     found: dict[str, list[float]] = {}
     rounds = 5
     for _ in range(rounds):
@@ -131,6 +132,7 @@ def main() -> None:
         median = statistics.median(values)
         print(f"{name:20} {median:8.0f} {median / base:7.2f}")
     server.terminate()
+    server.wait()
 
 
 if __name__ == "__main__":
