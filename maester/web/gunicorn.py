@@ -36,6 +36,11 @@ def address_of(server: ServerSettings) -> str:
     return f"{host}:{server.port}"
 
 
+def worker_class_of(server: ServerSettings) -> str:
+    """The kind of worker, as gunicorn is told."""
+    return "maester.web.worker.Worker" if server.worker_class == "gevent" else server.worker_class
+
+
 def command(server: ServerSettings) -> list[str]:
     """The command line that serves; to be ``exec``-ed, so that workers begin with a fresh process.
 
