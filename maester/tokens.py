@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import base64
 import gzip
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from typing import Any
 
 import orjson
 
+from . import native
 from .model import Request, Response, Usage
 
 LONGEST_COUNTED = 400_000
@@ -70,7 +70,8 @@ _AUDIO_PER_SECOND = 10
 _AUDIO_BYTES_PER_SECOND = {"wav": 48_000, "mp3": 16_000}
 
 _encoders: dict[str, Callable[[str], list[int]]] = {}
-_loading = threading.Lock()
+_loading = native.original("_thread", "allocate_lock")()
+"""A real lock: under gevent estimates are made in threads beside its loop."""
 
 
 def count(text: str, model: str) -> int:

@@ -132,7 +132,8 @@ class ProviderSection(Section):
         "Models to list and to route to by bare name, beside those in the price book.", load_default=list
     )
     price_as = Text(
-        "Provider family under which prices are looked up; the type's own unless set.",
+        "Provider family under which prices are looked up; that of a known host, or the type's own,"
+        " unless set.",
         load_default=_PROVIDER["price_as"],
     )
     connect_timeout_s = Seconds("Seconds to connect.", load_default=_PROVIDER["connect_timeout_s"])

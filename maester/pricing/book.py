@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -46,9 +45,7 @@ class PriceBook:
     def __init__(self, database: Database | None = None) -> None:
         self._database = database
         self._sources: tuple[tuple[int, PricingSource], ...] = ()
-        self._edition: str | None = None
-        self._lock = threading.Lock()
-        self._state = _State(Rates(()))
+        self._state = _State(Rates(()), None)
 
     def fill_if_empty(self, sources: Ordered) -> None:
         """Take the sources and read the book; a stored source that was never loaded is loaded first.
@@ -103,22 +100,23 @@ class PriceBook:
 
     def refresh(self) -> bool:
         """Read the book anew if an update changed it; whether it did. One small query if not."""
-        if self._database is None or self._database.read(store.edition) == self._edition:
+        if self._database is None or self._database.read(store.edition) == self._state.edition:
             return False
         self.reload()
         return True
 
     def reload(self) -> None:
-        """Read the book from the database and from the sources that are not kept there."""
-        with self._lock:
-            edition, rows = self._stored_rows()
-            indexed = []
-            for order, source in self._sources:
-                if self._database is None or not _stored(source):
-                    rows[source.name] = _live_rows(source, order)
-                indexed.append(_indexed(rows.get(source.name, ())))
-            self._edition = edition
-            self._state = _State(Rates(indexed))
+        """Read the book from the database and from the sources that are not kept there.
+
+        Of two at once the last to end counts; should that have read less, `refresh` will notice.
+        """
+        edition, rows = self._stored_rows()
+        indexed = []
+        for order, source in self._sources:
+            if self._database is None or not _stored(source):
+                rows[source.name] = _live_rows(source, order)
+            indexed.append(_indexed(rows.get(source.name, ())))
+        self._state = _State(Rates(indexed), edition)
 
     def cost_of(self, attempts: Sequence[Attempt], at: float) -> Cost:
         """What attempts cost, exactly, with a line for every unit of each.
@@ -222,12 +220,16 @@ class PriceBook:
 
 
 class _State:
-    """Rates, and what was worked out from them: replaced as one, so that neither outlives the other."""
+    """Rates, and what was worked out from them: replaced as one, so that neither outlives the other.
 
-    __slots__ = ("_families", "plans", "rates")
+    :param edition: the edition of the database's table that they are from.
+    """
 
-    def __init__(self, rates: Rates) -> None:
+    __slots__ = ("_families", "edition", "plans", "rates")
+
+    def __init__(self, rates: Rates, edition: str | None) -> None:
         self.rates = rates
+        self.edition = edition
         self.plans: dict[PlanKey, Plan] = {}
         self._families: dict[str, tuple[str, ...]] = {}
 
