@@ -67,7 +67,7 @@ class ProviderSettings:
     models: tuple[str, ...] = ()
     """Models to list and to route to by bare name, beside those that the price book knows."""
     price_as: str | None = None
-    """Provider family under which prices are looked up; the type's own unless given."""
+    """Provider family under which prices are looked up; that of a known host, or the type's, unless given."""
     connect_timeout_s: float = 5.0
     first_byte_timeout_s: float = 120.0
     """Seconds from having sent the request to the first byte of the answer."""
@@ -75,6 +75,7 @@ class ProviderSettings:
     """Longest silence, in seconds, inside an answer."""
     total_timeout_s: float = 600.0
     max_connections: int = 256
+    """Idle connections kept for the next calls; more are opened when needed, and closed after use."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What only this type knows (``api_version`` for Azure; ``delay_s``, ``fail`` … for echo)."""
 
