@@ -180,7 +180,12 @@ class Client:
         headers = {**common, **own, **call.headers} if own else {**common, **call.headers}
         url = self.base_url + path + self._query
         outgoing = Outgoing(self.name, "POST", url, headers, body, self._timeouts, call.deadline)
-        incoming = self._transport.send(outgoing)
+        try:
+            incoming = self._transport.send(outgoing)
+        except ProviderError as exc:
+            if exc.received is not None:
+                exc.received = failures.blotted(exc.received, self._secrets)
+            raise
         if 200 <= incoming.status < 300:
             return incoming
         try:

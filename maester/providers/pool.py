@@ -7,9 +7,11 @@ reasons: timeouts that hold when an answer drips in one byte a second, and the p
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import time
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +49,7 @@ class PooledTransport:
     def __init__(self, max_connections: int = 256) -> None:
         self._max_connections = max_connections
         self._origins: dict[str, _Origin] = {}
+        _transports.add(self)
 
     def send(self, outgoing: Outgoing) -> Answer:
         """See `Transport.send`."""
@@ -95,6 +98,22 @@ class PooledTransport:
         """Close every idle connection; those in use are closed when their answers are read."""
         for origin in tuple(self._origins.values()):
             origin.close()
+
+    def forget(self) -> None:
+        """Let go of connections that belong to the process this one was forked from."""
+        for origin in tuple(self._origins.values()):
+            origin.forget()
+
+
+_transports: weakref.WeakSet[PooledTransport] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for transport in tuple(_transports):
+        transport.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)
 
 
 class _Lease:
@@ -195,10 +214,14 @@ class _Origin:
         else:
             self._idle.append((connection, until))
 
-    def close(self) -> None:
-        self._closed = True
+    def forget(self) -> None:
+        """Drop the idle connections; this process's copies of their sockets are closed."""
         while self._idle:
             self._idle.pop()[0].close()
+
+    def close(self) -> None:
+        self._closed = True
+        self.forget()
 
 
 class _Adapter(HTTPAdapter):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import socket
@@ -122,6 +123,57 @@ def test_a_request_that_may_have_been_processed_is_not_repeated(
     with pytest.raises(ProviderUnavailable, match="without answering"):
         post(transport, upstream.base_url)
     assert len(upstream.requests) == 2
+
+
+def test_a_request_whose_first_write_failed_is_repeated(transport: PooledTransport) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        served = []
+
+        def serve() -> None:
+            for _ in range(2):
+                connection, _ = server.accept()
+                served.append(connection)
+                connection.recv(65536)
+                connection.sendall(head(200, {"Content-Length": "2"}) + b"hi")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        assert post(transport, url).read() == b"hi"
+        # The one way to have a connection that looks alive and fails the next write, without a race.
+        [(idle, _)] = transport._origins[url]._idle
+        idle.sock.shutdown(socket.SHUT_WR)  # type: ignore[union-attr]
+        assert post(transport, url).read() == b"hi"
+        thread.join()
+        for connection in served:
+            connection.close()
+
+
+def test_a_forked_process_does_not_use_its_parents_connections(upstream: Upstream) -> None:
+    program = f"""
+        import os
+        from maester.providers.pool import PooledTransport
+        from maester.providers.transport import Outgoing
+
+        transport = PooledTransport()
+
+        def call(who):
+            return transport.send(Outgoing("acme", "POST", "{upstream.base_url}", {{}}, who)).read()
+
+        call(b"parent")
+        child = os.fork()
+        if not child:
+            call(b"child")
+            os._exit(0)
+        os.waitpid(child, 0)
+        call(b"parent")
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], timeout=60, check=True)
+    assert [(r.body, r.connection) for r in upstream.requests] == [
+        (b"parent", 1),
+        (b"child", 2),
+        (b"parent", 1),
+    ]
 
 
 def test_no_more_connections_are_kept_than_configured(upstream: Upstream) -> None:
@@ -449,6 +501,40 @@ def test_tls_is_verified_and_its_connection_kept(
         assert post(trusting, f"https://localhost:{tls.port}").read() == b"hi"
     trusting.close()
     assert tls.handshakes == 1
+
+
+def test_tls_goes_through_a_tunnel(tls: TlsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+
+    def relay(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def serve(server: socket.socket) -> None:
+        client, _ = server.accept()
+        with client, socket.create_connection(("127.0.0.1", tls.port)) as target:
+            asked.append(client.recv(65536))
+            client.sendall(head(200))
+            back = threading.Thread(target=relay, args=(target, client))
+            back.start()
+            relay(client, target)
+            back.join()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, args=(server,))
+        thread.start()
+        monkeypatch.setenv("https_proxy", f"http://me:secret@127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setenv("no_proxy", "")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+        tunnelled = PooledTransport()
+        for _ in range(2):
+            assert post(tunnelled, f"https://localhost:{tls.port}").read() == b"hi"
+        tunnelled.close()
+        thread.join()
+    assert asked[0].startswith(b"CONNECT localhost:%d HTTP/1." % tls.port)
+    assert b"Proxy-Authorization: Basic" in asked[0]
 
 
 def test_a_host_that_speaks_no_tls_is_unavailable(transport: PooledTransport) -> None:

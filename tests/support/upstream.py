@@ -204,9 +204,9 @@ class Upstream:
         return True
 
     def _wait(self, connection: socket.socket, seconds: float | None) -> bool:
-        """Wait, but not longer than the client; whether it hung up (or sent something)."""
+        """Wait, but not longer than the client; whether it hung up."""
         readable, _, _ = select.select([connection], [], [], seconds)
-        return bool(readable)
+        return bool(readable) and not connection.recv(1, socket.MSG_PEEK)
 
 
 def head(status: int = 200, headers: Mapping[str, str] | None = None, reason: str = "Whatever") -> bytes:
