@@ -145,7 +145,8 @@ class Stage(Protocol):
 
     Optional members: ``critical: bool`` (``False`` unless given; the failure of a critical stage
     fails the request, any other's is a fault), ``on_chunk(inference, chunk) -> None``, called for
-    every piece of a stream, and ``bind(runtime) -> None``, called once at start. Any stage may refuse the request by raising one of `errors.REFUSALS`.
+    every piece of a stream, and ``bind(runtime) -> None``, called once at start. Any stage may refuse
+    the request by raising one of `errors.REFUSALS`.
     """
 
     name: str

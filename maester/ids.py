@@ -16,13 +16,7 @@ def request_id() -> str:
     """A UUIDv7 (RFC 9562 §5.7): 48 bits of milliseconds, 12 bits of the fraction, 62 random bits."""
     nanoseconds = time.time_ns()
     milliseconds, rest = divmod(nanoseconds, 1_000_000)
-    value = (
-        (milliseconds << 80)
-        | (0x7 << 76)
-        | ((rest * 4096 // 1_000_000) << 64)
-        | (0b10 << 62)
-        | _bits(62)
-    )
+    value = (milliseconds << 80) | (0x7 << 76) | ((rest * 4096 // 1_000_000) << 64) | (0b10 << 62) | _bits(62)
     digits = f"{value:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
