@@ -1,8 +1,8 @@
 """Keeping secrets out of the log, the journal and the ledger.
 
 Two kinds are looked for: the values that the configuration itself holds, and whatever has the shape
-of a well-known credential. Nearly every line has neither, and that must be found out cheaply: all but
-a few credentials are one long unbroken run of characters, and a line of prose has none.
+of a well-known credential. Nearly every line has neither, and that must be found out cheaply: a
+credential is, or comes with, a long unbroken run of characters, and a line of prose has none.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _SHAPES: tuple[tuple[bytes, str, bytes], ...] = (
     (b"eyJ", rf"eyJ{_WORD}{{8,}}\.eyJ{_WORD}{{8,}}\.{_WORD}{{8,}}", MARK),
     (b"Bearer ", r"Bearer +(?=[^\s\"]{0,64}[0-9])[A-Za-z0-9._~+/=-]{20,}", b"Bearer " + MARK),
     (b"bearer ", r"bearer +(?=[^\s\"]{0,64}[0-9])[A-Za-z0-9._~+/=-]{20,}", b"bearer " + MARK),
-    (b"Basic ", r"Basic +(?=[^\s\"]{0,64}[0-9=])[A-Za-z0-9+/=_-]{12,}", b"Basic " + MARK),
-    (b"basic ", r"basic +(?=[^\s\"]{0,64}[0-9=])[A-Za-z0-9+/=_-]{12,}", b"basic " + MARK),
+    (b"Basic ", r"Basic +(?=[^\s\"]{0,64}[0-9=])[A-Za-z0-9+/=_-]{20,}", b"Basic " + MARK),
+    (b"basic ", r"basic +(?=[^\s\"]{0,64}[0-9=])[A-Za-z0-9+/=_-]{20,}", b"basic " + MARK),
     (
         b"-----BEGIN ",
         r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----"
@@ -57,9 +57,6 @@ _RUNS = bytes(
     for code in range(256)
 )
 """Turns every character that a credential is made of into an x, and all others into spaces."""
-
-_BREAKABLE = (b"PRIVATE KEY", b"asic ", b"://")
-"""Signs of the shapes that need not hold a long unbroken run."""
 
 _BEFORE = len(b"Bearer ")
 _LONGEST_RUN = 65536
@@ -104,11 +101,12 @@ _COMPILED = tuple((needle, re.compile(rule.encode()), mark) for needle, rule, ma
 
 def _suspicious(line: bytes) -> bool:
     """Whether the line can hold a credential at all."""
-    for sign in _BREAKABLE:
-        if sign in line:
-            return True
+    if b"@" in line and b"://" in line:  # the password in an address may be short
+        return True
     runs = line.translate(_RUNS)
     at = runs.find(_UNBROKEN)
+    if at >= 0 and b"PRIVATE KEY" in line:
+        return True
     while at >= 0:
         end = runs.find(b" ", at)
         if end < 0:

@@ -30,7 +30,7 @@ SECRETS = {
     "JSON web token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0." + RUN,
     "bearer": "Bearer " + RUN.lower(),
     "basic": "Basic dXNlcjpwYXNzd29yZA==",
-    "basic, short": "basic YTpiMTIzNDU2",
+    "basic in small letters": "basic YWxhZGRpbjpvcGVuc2VzYW1l",
 }
 PEM = "-----BEGIN RSA PRIVATE KEY-----\n" + f"{RUN}{RUN}+/=\n" * 6 + "-----END RSA PRIVATE KEY-----"
 WORDS = [

@@ -188,6 +188,7 @@ def _sqlite_engine(url: URL, *, pooled: bool) -> Engine:
     path = Path(url.database or "")
     _private_file(path)
     options: dict[str, Any] = {} if pooled else {"poolclass": NullPool}
+    cache_kib = 4_000 if pooled else 16_000
     engine = create_engine(
         url,
         hide_parameters=True,
@@ -202,6 +203,8 @@ def _sqlite_engine(url: URL, *, pooled: bool) -> Engine:
         # NORMAL: a commit survives the process's death, not always the machine's loss of power.
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA journal_size_limit=67108864")
+        # The writer touches a page here and there in every index.
+        connection.execute(f"PRAGMA cache_size=-{cache_kib}")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -111,9 +111,12 @@ def _partial(name: str, *columns: Column[Any], only: Any) -> None:
     Index(name, *columns, sqlite_where=only, postgresql_where=only)
 
 
-# Nearly every inference is ok, and ok ones are found fast by time alone.
+# Nearly every inference is ok, and what nearly all are is found fast by time alone.
 _partial("ix_inferences_status", _columns.status, _columns.started_at, only=_columns.status != "ok")
-for _name in ("response_model", "key_id", "user_id", "session_id", "evaluation", "trace_id", "output_hash"):
+_partial(
+    "ix_inferences_evaluation", _columns.evaluation, _columns.started_at, only=_columns.evaluation != "passed"
+)
+for _name in ("response_model", "key_id", "user_id", "session_id", "trace_id", "output_hash"):
     _column = _columns[_name]
     _partial(f"ix_inferences_{_name}", _column, _columns.started_at, only=_column.is_not(None))
 

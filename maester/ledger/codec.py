@@ -11,9 +11,10 @@ import orjson
 def encode(value: Any) -> bytes:
     """JSON, whatever a program that embeds Maester has put into it."""
     try:
-        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(value, default=str)
     except (TypeError, ValueError, RecursionError):
-        # Integers beyond 64 bits and halves of surrogate pairs, which orjson does not write.
+        # What orjson does not write: keys that are no texts, integers beyond 64 bits, halves of
+        # surrogate pairs.
         text = json.dumps(value, default=str, skipkeys=True, ensure_ascii=False)
         return text.encode("utf-8", "replace")
 

@@ -21,28 +21,28 @@ from .store import Row
 Json = dict[str, Any]
 
 _MISSING = object()
+_NOTHING: Mapping[str, Any] = {}
 
-# What Maester makes up itself, or what is no text: there is nothing secret in it, and it is most of
-# a record's bytes.
+# Where somebody else's words may stand, whatever their form.
+_FOREIGN = (
+    "alias",
+    "user",
+    "session",
+    "job_id",
+    "tags",
+    "model",
+    "response_model",
+    "error",
+    "faults",
+)
+_FOREIGN_IN_ATTEMPT = ("error", "received")
+_FOREIGN_IN_RESULT = ("label", "explanation")
+# What Maester makes up itself, or what is no text: most of a record's bytes.
 _OWN = frozenset(
     (
-        "content",
-        "cost",
-        "duration_s",
-        "entry_point",
-        "key_id",
-        "operation",
-        "output_hash",
-        "parent_span_id",
-        "request_id",
-        "span_id",
-        "spans",
-        "stages",
-        "started_at",
-        "status",
-        "stream",
-        "trace_id",
-        "usage",
+        *("request_id", "trace_id", "span_id", "parent_span_id", "started_at", "duration_s", "status"),
+        *("operation", "entry_point", "stream", "provider", "finish_reason", "key_id", "usage", "cost"),
+        *("stages", "spans", "attempts", "evaluation", "response_id", "output_hash", "content", *_FOREIGN),
     )
 )
 
@@ -78,10 +78,17 @@ def content_of(inference: Inference) -> Json:
 
 def free_text(record: Mapping[str, Any]) -> list[Any]:
     """Everything in the record, but for the content, in which somebody else's words may stand."""
-    found: list[Any] = [value for name, value in record.items() if value and name not in _OWN]
-    for span in record.get("spans") or ():
+    get = record.get
+    found: list[Any] = [value for name in _FOREIGN if (value := get(name))]
+    for attempt in get("attempts") or ():
+        found += [value for name in _FOREIGN_IN_ATTEMPT if (value := attempt.get(name))]
+    for result in (get("evaluation") or _NOTHING).get("results") or ():
+        found += [value for name in _FOREIGN_IN_RESULT if (value := result.get(name))]
+    for span in get("spans") or ():
         if span["attributes"] or span["kind"] == "custom":
             found.append((span["name"], span["attributes"]))
+    if not record.keys() <= _OWN:
+        found += [value for name, value in record.items() if name not in _OWN]
     return found
 
 

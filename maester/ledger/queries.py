@@ -221,6 +221,8 @@ def _conditions(filters: Filter) -> list[ColumnElement[bool]]:
         found.append(_i.evaluation.is_(None))
     elif filters.evaluation is not None:
         found.append(_i.evaluation == filters.evaluation)
+        if filters.evaluation != "passed":
+            found.append(_i.evaluation != "passed")  # likewise
     if filters.min_cost is not None:
         found.append(_i.cost_usd >= schema.floor_pico(filters.min_cost))
     found += [_tagged(name, value) for name, value in filters.tags.items()]

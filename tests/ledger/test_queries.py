@@ -258,7 +258,7 @@ def test_listing_uses_indexes_and_not_the_whole_table(local: Recorder) -> None:
         "model = 'x'": "ix_inferences_model",
         "response_model = 'x'": "ix_inferences_response_model",
         "key_id = 'x'": "ix_inferences_key_id",
-        "evaluation = 'failed'": "ix_inferences_evaluation",
+        "evaluation = 'failed' AND evaluation != 'passed'": "ix_inferences_evaluation",
         "cost_usd >= 5": "ix_inferences_started_at",
         "trace_id = 'x'": "ix_inferences_trace_id",
         "output_hash = 'x'": "ix_inferences_output_hash",

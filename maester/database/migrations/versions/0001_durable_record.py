@@ -17,7 +17,6 @@ _SPARSE = (
     "key_id",
     "user_id",
     "session_id",
-    "evaluation",
     "trace_id",
     "output_hash",
 )
@@ -97,15 +96,8 @@ def _inferences() -> None:
     _index("model")
     _index("provider")
     _index("status", "status != 'ok'")
-    for column in (
-        "response_model",
-        "key_id",
-        "user_id",
-        "session_id",
-        "evaluation",
-        "trace_id",
-        "output_hash",
-    ):
+    _index("evaluation", "evaluation != 'passed'")
+    for column in _SPARSE:
         _index(column, f"{column} IS NOT NULL")
 
 
