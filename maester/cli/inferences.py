@@ -174,7 +174,7 @@ def recorded(line: CommandLine, identifier: str) -> Json:
 @inferences.command()
 @_filter_options
 @click.option(
-    "-n", "--lines", type=click.IntRange(min=0), default=10, show_default=True, help="How many to begin with."
+    "-n", "--lines", type=click.IntRange(0, _PAGE), default=10, show_default=True, help="How many first."
 )
 @common_options
 @pass_line
@@ -201,19 +201,20 @@ def follow(ledger: Ledger, chosen: Filter, before: int) -> Iterator[Json]:
 
     :param before: how many to begin with.
     """
-    reached = time.time() - _OVERLAP_S
-    begun = list(reversed(ledger.list(chosen, None, before).items)) if before else []
-    seen = {item["request_id"]: item["recorded_at"] for item in begun}
-    started = time.time()
-    yield from begun
+    newest = ledger.list(None, None, 1).items
+    # The writers' clocks count, which may not be this one.
+    reached = newest[0]["recorded_at"] - _OVERLAP_S if newest else 0.0
+    seen = {item["request_id"]: item["recorded_at"] for item in _recorded_since(ledger, reached)}
+    begun = ledger.list(chosen, None, before).items if before else []
+    seen |= {item["request_id"]: item["recorded_at"] for item in begun}
+    yield from reversed(begun)
     while True:
         for item in _recorded_since(ledger, reached):
             reached = max(reached, item["recorded_at"] - _OVERLAP_S)
-            if item["request_id"] in seen:
-                continue
-            seen[item["request_id"]] = item["recorded_at"]
-            if item["recorded_at"] >= started - _OVERLAP_S and matches(chosen, item):
-                yield item
+            if item["request_id"] not in seen:
+                seen[item["request_id"]] = item["recorded_at"]
+                if matches(chosen, item):
+                    yield item
         seen = {name: at for name, at in seen.items() if at > reached}
         time.sleep(_POLL_S)
 
