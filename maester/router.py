@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from .contracts import Provider
-from .errors import ConfigError, Forbidden, InvalidRequest, UnknownModel
+from .errors import Forbidden, InvalidRequest, UnknownModel
 from .model import Caller
 from .settings import ModelSettings, ProviderSettings, Settings
 
@@ -67,7 +67,6 @@ class Router:
     :param providers: the enabled providers by name.
     :param families: provider name → family under which it is priced.
     :param known: the price book.
-    :raises ConfigError: when an alias points to a provider that is not on.
     """
 
     def __init__(
@@ -84,13 +83,6 @@ class Router:
         self._known = known
         self._routes: dict[str, Route] = {}
         self._nearest = lru_cache(maxsize=256)(self._find_nearest)
-        for alias, model in self._aliases.items():
-            if model.provider not in providers:
-                raise ConfigError(
-                    f"[models.{alias}] names provider {model.provider!r}, which is not on; on are: "
-                    f"{', '.join(sorted(providers)) or 'none'}.",
-                    param=f"models.{alias}.provider",
-                )
 
     def resolve(self, model: str, caller: Caller | None = None) -> Route:
         """Find where a model's name leads.

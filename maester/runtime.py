@@ -51,6 +51,12 @@ class Runtime:
 
         :raises ConfigError: when the configuration names something that no plugin brings.
         """
+        configuration.check_names(
+            settings,
+            providers=registry.providers,
+            stages=[placed.stage.name for placed in registry.stages],
+            evaluators=registry.evaluators,
+        )
         self.settings = settings
         self.registry = registry
         self.database = Database(settings.ledger_url)

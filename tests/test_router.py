@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from maester import Call, Caller, Response
-from maester.errors import ConfigError, Forbidden, InvalidRequest, UnknownModel
+from maester.errors import Forbidden, InvalidRequest, UnknownModel
 from maester.router import Router
 from maester.settings import ModelSettings, ProviderSettings, Settings
 
@@ -97,11 +97,6 @@ def test_and_for_no_others_also_when_the_route_is_known_already() -> None:
     routes.resolve("fast")
     with pytest.raises(Forbidden, match="may use: other"):
         routes.resolve("fast", Caller("k1", "search", ("other",)))
-
-
-def test_an_alias_for_a_provider_that_is_off_stops_the_start() -> None:
-    with pytest.raises(ConfigError, match=r"\[models.fast\] names provider 'openai', which is not on"):
-        router("echo", models=ALIAS)
 
 
 def test_models_are_listed_aliases_first() -> None:

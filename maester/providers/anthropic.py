@@ -67,10 +67,6 @@ class Anthropic:
         base_url = (settings.base_url or BASE_URL).rstrip("/").removesuffix("/v1")
         self._client = Client(settings, base_url, headers, transport=transport)
 
-    def accepts(self, model: str) -> bool:
-        """Whether a bare model name is one of Anthropic's."""
-        return model.startswith("claude-")
-
     def generate(self, call: Call) -> Response:
         """``POST /v1/messages``. See `maester.contracts.Provider.generate`."""
         payload = self._payload(call)

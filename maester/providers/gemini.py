@@ -54,10 +54,6 @@ class Gemini:
             headers["x-goog-api-key"] = settings.api_key
         self._client = Client(settings, settings.base_url or BASE_URL, headers, transport=transport)
 
-    def accepts(self, model: str) -> bool:
-        """Whether a bare model name is one of Google's."""
-        return model.startswith(("gemini-", "gemma-"))
-
     def generate(self, call: Call) -> Response:
         """``:generateContent``. See `maester.contracts.Provider.generate`."""
         body = self._post(call, "generateContent", content_body(call, self.name, self._passthrough))

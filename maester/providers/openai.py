@@ -62,11 +62,12 @@ class OpenAI:
         self._options = options.checked(settings, self._known_options)
         self._stream_usage = self._options.get("stream_usage", True)
         self._done_marker = self._options.get("done_marker", True)
+        self._own_host = settings.type == "azure" or settings.base_url in (None, BASE_URL)
         self._client = self._make_client(settings, transport)
 
     def generate(self, call: Call) -> Response:
         """``POST /chat/completions``. See `maester.contracts.Provider.generate`."""
-        payload = {**call.parameters, "model": call.model, "messages": call.messages}
+        payload = self._payload(call)
         # How the caller reads is no matter of this call, and OpenAI refuses the one without the other.
         payload.pop("stream", None)
         payload.pop("stream_options", None)
@@ -88,7 +89,7 @@ class OpenAI:
 
         :raises BadProviderResponse: also for a stream that ends without ``[DONE]``.
         """
-        payload = {**call.parameters, "model": call.model, "messages": call.messages, "stream": True}
+        payload = {**self._payload(call), "stream": True}
         if self._stream_usage:
             asked = payload.get("stream_options")
             payload["stream_options"] = {
@@ -116,6 +117,14 @@ class OpenAI:
     def close(self) -> None:
         """Close idle connections."""
         self._client.close()
+
+    def _payload(self, call: Call) -> dict[str, Any]:
+        payload = {**call.parameters, "model": call.model, "messages": call.messages}
+        if call.request.dialect == "anthropic" and self._own_host and "max_tokens" in payload:
+            # Anthropic's callers must send a limit, and OpenAI's reasoning models refuse it by its old
+            # name. Servers that only resemble OpenAI's may know no other.
+            payload["max_completion_tokens"] = payload.pop("max_tokens")
+        return payload
 
     def _make_client(self, settings: ProviderSettings, transport: Transport | None) -> Client:
         headers = self._own_headers()

@@ -81,6 +81,24 @@ def test_everything_passes_through_untouched(make: Make, upstream: Upstream) -> 
     assert response.service_tier == "flex"
 
 
+@pytest.mark.parametrize(
+    ("kind", "dialect", "name"),
+    [
+        (Azure, "anthropic", "max_completion_tokens"),
+        (Azure, "openai", "max_tokens"),
+        (OpenAI, "anthropic", "max_tokens"),
+    ],
+)
+def test_an_anthropic_callers_limit_has_the_name_that_reasoning_models_take(
+    make: Make, upstream: Upstream, kind: type[OpenAI], dialect: Any, name: str
+) -> None:
+    upstream.respond(up.completion())
+    request = {"messages": HELLO, "parameters": {"max_tokens": 7}, "dialect": dialect}
+    make(kind).generate(call(**request))
+    sent = upstream.requests[-1].json
+    assert {key: value for key, value in sent.items() if key.startswith("max_")} == {name: 7}
+
+
 def test_the_answer_is_read(make: Make, upstream: Upstream) -> None:
     response = make().generate(call(messages=HELLO))
     assert (response.output, response.finish_reason, response.id) == ("Hello", "stop", "chatcmpl-1")
