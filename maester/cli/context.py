@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -107,6 +108,21 @@ class CommandLine:
 
         with self.database() as database:
             yield Ledger(database)
+
+
+def read_text(argument: str) -> str:
+    """A text from the command line, or all of stdin where it says ``-``; as it is, line ends included.
+
+    :raises click.UsageError: when it is not UTF-8.
+    """
+    try:
+        if argument == "-":
+            return sys.stdin.buffer.read().decode()
+        argument.encode()  # the bytes of a wrong one came through as halves of surrogate pairs
+    except UnicodeError as exc:
+        where = "What comes from stdin" if argument == "-" else "What was given"
+        raise click.UsageError(f"{where} is not UTF-8 text.", click.get_current_context()) from exc
+    return argument
 
 
 pass_line = click.make_pass_decorator(CommandLine, ensure=True)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from maester.errors import NotFound
 
 from . import summaries
-from .context import CommandLine, common_options, pass_line
+from .context import CommandLine, common_options, pass_line, read_text
 
 
 @click.command()
@@ -26,7 +24,7 @@ def find(line: CommandLine, text: str, limit: int) -> None:
     caller's own, a provider's, a trace's. `-` reads it from stdin. Outputs are found by their hash,
     so also where content is not kept. With --json a line of JSON for each, newest first.
     """
-    wanted = (sys.stdin.read() if text == "-" else text).strip()
+    wanted = read_text(text).strip()
     if not wanted:
         raise click.UsageError("There is nothing to look for.", click.get_current_context())
     with line.ledger() as ledger:

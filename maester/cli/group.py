@@ -19,7 +19,7 @@ from maester.errors import MaesterError
 
 from . import exits
 from .context import CommandLine
-from .output import complain, note, report
+from .output import complain, note, prepare, report
 
 _PLUGINS = "maester"
 """The entry-point group of plugins, said here too: to import the loader only where there is one."""
@@ -110,6 +110,7 @@ class Root(click.Group):
         words = list(sys.argv[1:] if args is None else args)
         if not standalone_mode:
             return super().main(words, prog_name, complete_var, standalone_mode=False, **extra)
+        prepare()
         options = words[: words.index("--")] if "--" in words else words
         code = _guarded(
             lambda: super(Root, self).main(words, prog_name, complete_var, standalone_mode=False, **extra),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -15,25 +17,46 @@ from maester.errors import ConfigError, MaesterError
 UNKNOWN = "-"
 """What a table shows where there is no value."""
 
+_PLAIN_WIDTH = 100
+
+
+def prepare() -> None:
+    """Let no character stop the writing: what the terminal's encoding has no room for is escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
 
 def write(text: str) -> None:
-    """Data, as a line."""
-    click.echo(text)
+    """Data, as a line; colours in it are left out where they are not wanted."""
+    click.echo(text, color=colourful(sys.stdout))
+
+
+def write_exactly(text: str) -> None:
+    """Data that came from outside: every byte of it, but on a terminal nothing that would control it."""
+    sys.stdout.write(_harmless(text) if terminal() else text)
+    sys.stdout.flush()
+
+
+def _harmless(text: str) -> str:
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text
+    )
 
 
 def write_document(value: Any) -> None:
     """One JSON document."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    write_exactly(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
 
 
 def write_line(value: Any) -> None:
     """One line of JSON."""
-    click.echo(json.dumps(value, ensure_ascii=False, default=str))
+    write_exactly(json.dumps(value, ensure_ascii=False, default=str) + "\n")
 
 
 def note(text: str) -> None:
     """A message to the person."""
-    click.echo(text, err=True)
+    click.echo(text, err=True, color=colourful(sys.stderr))
 
 
 def report(error: MaesterError, *, as_json: bool, **known: Any) -> None:
@@ -56,12 +79,16 @@ def complain(code: str, message: str, *, as_json: bool, **known: Any) -> None:
         note(f"{click.style('error', fg='red', bold=True)} [{code}] {message}")
 
 
-def colourful(stream: Any = None) -> bool:
-    """Whether colours and drawing are wanted: on a terminal that can, unless ``NO_COLOR`` is set."""
-    stream = sys.stdout if stream is None else stream
+def colourful(stream: TextIO) -> bool:
+    """Whether colours are wanted: on a terminal that can, unless ``NO_COLOR`` is set."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
     return bool(os.environ.get("FORCE_COLOR")) or stream.isatty()
+
+
+def terminal_width() -> int:
+    """Columns of the terminal; a generous number where there is none."""
+    return shutil.get_terminal_size((_PLAIN_WIDTH, 24)).columns if terminal() else _PLAIN_WIDTH
 
 
 def terminal() -> bool:
@@ -79,7 +106,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence
         _drawn(columns, texts, right)
     else:
         for line in plain(columns, texts, right):
-            click.echo(line)
+            write(line)
 
 
 def plain(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> list[str]:
@@ -112,7 +139,7 @@ def _drawn(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequenc
         )
     for row in rows:
         drawn.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    Console(no_color=not colourful(), highlight=False).print(drawn)
+    Console(color_system="auto" if colourful(sys.stdout) else None, highlight=False).print(drawn)
 
 
 _STYLES = {

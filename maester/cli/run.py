@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import exits
-from .context import CommandLine, common_options, pass_line
-from .output import note, printable, report, write, write_document, write_line
+from .context import CommandLine, common_options, pass_line, read_text
+from .output import note, printable, report, write_document, write_exactly, write_line
 
 if TYPE_CHECKING:
     from maester.inference import Inference
@@ -129,13 +129,16 @@ def run(line: CommandLine, /, prompt: str | None, quiet: bool, **asked: Any) -> 
 
 
 def _prompt(prompt: str | None) -> str:
-    if prompt == "-" or (prompt is None and not sys.stdin.isatty()):
-        prompt = sys.stdin.read().removesuffix("\n")
     if prompt is None:
-        raise click.UsageError("Give a prompt, or - to read it from stdin.", click.get_current_context())
-    if not prompt.strip():
+        if sys.stdin.isatty():
+            raise click.UsageError("Give a prompt, or - to read it from stdin.", click.get_current_context())
+        prompt = "-"
+    text = read_text(prompt)
+    if prompt == "-":
+        text = text.removesuffix("\n").removesuffix("\r")
+    if not text.strip():
         raise click.UsageError("The prompt is empty.", click.get_current_context())
-    return prompt
+    return text
 
 
 def _request(runtime: Runtime, prompt: str, asked: Mapping[str, Any]) -> Request:
@@ -196,7 +199,7 @@ def _execute(runtime: Runtime, request: Request, as_json: bool) -> Inference:
         if as_json:
             write_document(_document(inference))
         else:
-            write(inference.response.output)
+            write_exactly(inference.response.output + "\n")
             for call in _tool_calls(inference):
                 write_line(call)
     return inference
@@ -213,12 +216,12 @@ def _stream(runtime: Runtime, request: Request, as_json: bool) -> Inference:
                 if as_json:
                     write_line({"delta": text})
                 else:
-                    click.echo(text, nl=False)
+                    write_exactly(text)
                 last = text
     finally:
         stream.close()
     if last and not as_json and not last.endswith("\n"):
-        click.echo()
+        write_exactly("\n")
     if inference.error is None and inference.response is not None:
         if as_json:
             write_line(_document(inference))

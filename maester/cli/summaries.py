@@ -6,24 +6,45 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from .output import UNKNOWN, table, write_line
+from .output import UNKNOWN, table, terminal, terminal_width, write_line
 from .waterfall import duration
 
 Summary = Mapping[str, Any]
 
 COLUMNS = ("request", "started", "model", "provider", "status", "tokens", "cost", "evaluation", "duration")
 RIGHT = ("tokens", "cost", "duration")
+_LEAST_FIRST = ("provider", "duration", "started", "evaluation", "tokens", "model")
+_GAP = 3
 _WIDTHS = (36, 19, 24, 10, 11, 11, 12, 10, 8)
 """Columns of a line that is written before those that follow it are known."""
 
 
 def show(items: Sequence[Summary], *, as_json: bool) -> None:
-    """A table, or a line of JSON for each."""
+    """A table, or a line of JSON for each. On a narrow terminal what matters least is left out."""
     if as_json:
         for item in items:
             write_line(item)
-    else:
-        table(COLUMNS, [cells(item) for item in items], RIGHT)
+        return
+    rows = [cells(item) for item in items]
+    shown = _fitting(rows, terminal_width()) if terminal() else list(COLUMNS)
+    places = [COLUMNS.index(column) for column in shown]
+    table(shown, [[row[place] for place in places] for row in rows], RIGHT)
+
+
+def _fitting(rows: Sequence[Sequence[str | None]], width: int) -> list[str]:
+    """The columns that there is room for."""
+    widths = {
+        column: max([len(column), *(len(cell or "") for cell in cells)])
+        for column, cells in zip(
+            COLUMNS, zip(*rows, strict=True) if rows else [()] * len(COLUMNS), strict=True
+        )
+    }
+    shown = list(COLUMNS)
+    for column in _LEAST_FIRST:
+        if sum(widths[each] + _GAP for each in shown) <= width:
+            break
+        shown.remove(column)
+    return shown
 
 
 def cells(item: Summary) -> tuple[str | None, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +11,10 @@ import click
 
 from maester.record import span_tree
 
-from .output import UNKNOWN, colourful, printable
+from .output import UNKNOWN, colourful, printable, terminal_width, write
 
 Span = Mapping[str, Any]
 
-_PLAIN_WIDTH = 100
-"""Columns where there is no terminal to ask."""
 _LEAST_BAR = 16
 _LONGEST_LABEL = 44
 _COLOURS = {
@@ -152,12 +149,8 @@ def _unstyled(text: str, **_: Any) -> str:
     return text
 
 
-def drawing_width() -> int:
-    """Columns to draw on."""
-    return shutil.get_terminal_size((_PLAIN_WIDTH, 24)).columns if sys.stdout.isatty() else _PLAIN_WIDTH
-
-
 def draw(record: Mapping[str, Any], *, attributes: bool) -> None:
     """Print the waterfall of one inference."""
-    for text in waterfall(record, drawing_width(), colour=colourful(), attributes=attributes):
-        click.echo(text)
+    colour = colourful(sys.stdout)
+    for text in waterfall(record, terminal_width(), colour=colour, attributes=attributes):
+        write(text)

@@ -55,7 +55,7 @@ def test_every_problem_of_the_configuration_is_a_finding(tmp_path: Path) -> None
     wrong = [check for check in json.loads(done.stdout)["checks"] if check["state"] == "fail"]
     assert len(wrong) == 2
     assert "maester.toml:2: server.prot" in wrong[0]["message"]
-    assert wrong[0]["fix"] == "Write port."
+    assert wrong[0]["fix"] == "Write server.port."
 
 
 def test_a_service_that_would_be_open_to_everybody(tmp_path: Path) -> None:
@@ -84,6 +84,7 @@ def test_the_journals_of_the_living_and_the_dead(tmp_path: Path) -> None:
     journal.admit("r", b'{"admit": 1}', {}, True)
     assert storage.journal(settings).state == "ok"
     assert storage.journal(settings).message.startswith("1 of running processes, 0 of dead ones")
+    journal.settle("r", b'{"settle": 1}')
     journal.close()
     found = storage.journal(settings)
     assert found.state == "warn"

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
+import pty
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +16,7 @@ from maester.cli.output import colourful, plain, printable
 from maester.cli.summaries import money, tokens
 from maester.cli.trace import together
 from maester.cli.waterfall import bar, duration, rows_of, waterfall
+from support.console import MAESTER, clean_environment
 
 
 def span(name: str, parent: str | None, start: float, length: float, **more: Any) -> dict[str, Any]:
@@ -57,7 +63,7 @@ def test_colours(monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], expec
         monkeypatch.delenv(name, raising=False)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    assert colourful() is expected
+    assert colourful(io.StringIO()) is expected
 
 
 @pytest.mark.parametrize(
@@ -222,3 +228,41 @@ def test_details_of_one_that_was_tried_twice_and_is_not_priced() -> None:
     assert "provider_unavailable: down" in told
     assert '[{"type": "text", "text": "hi"}]' in told
     assert "1000 characters more" in told
+
+
+def on_terminal(width: int, *words: str, cwd: Path, **environ: str) -> str:
+    """What a command writes on a terminal."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(cwd)
+        environ |= {"TERM": "xterm", "COLUMNS": str(width)}
+        os.execve(MAESTER, [str(MAESTER), *words], clean_environment(**environ))
+    written = b""
+    with contextlib.suppress(OSError):  # how Linux says that the other end was closed
+        while data := os.read(terminal, 65536):
+            written += data
+    os.close(terminal)
+    os.waitpid(child, 0)
+    return written.decode()
+
+
+def test_a_terminal_gets_what_it_has_room_for(data_dir: Path, tmp_path: Path) -> None:
+    environ = {"MAESTER_DATA_DIR": str(data_dir)}
+    wide = on_terminal(160, "inferences", "list", "-n", "1", cwd=tmp_path, **environ)
+    narrow = on_terminal(80, "inferences", "list", "-n", "1", cwd=tmp_path, NO_COLOR="1", **environ)
+    assert "\x1b[" in wide
+    assert "provider" in wide
+    assert "\x1b" not in narrow
+    assert "provider" not in narrow
+    assert all(len(line) <= 80 for line in narrow.splitlines())
+
+
+def test_colour_in_messages_is_left_out_when_told(tmp_path: Path) -> None:
+    assert "\x1b[" in on_terminal(80, "nonsense", cwd=tmp_path)
+    assert "\x1b" not in on_terminal(80, "nonsense", cwd=tmp_path, NO_COLOR="1")
+
+
+def test_an_answer_cannot_repaint_a_terminal(data_dir: Path, tmp_path: Path) -> None:
+    environ = {"MAESTER_DATA_DIR": str(data_dir)}
+    written = on_terminal(80, "run", "-q", "a\x1b[2Jb", cwd=tmp_path, **environ)
+    assert written == "a\N{REPLACEMENT CHARACTER}[2Jb\r\n"

@@ -60,6 +60,20 @@ def test_an_empty_prompt_is_refused(invoke: Invoke, words: tuple[str, ...]) -> N
     assert "The prompt is empty" in result.stderr
 
 
+def test_what_is_not_text_is_refused(tmp_path: Path) -> None:
+    for words, stdin in ((["-"], b"\xff\xfe"), ([b"\xff\xfe"], b"")):
+        done = subprocess.run(
+            [MAESTER, "run", *words], cwd=tmp_path, env=clean_environment(), input=stdin, capture_output=True
+        )
+        assert done.returncode == exits.USAGE
+        assert b"is not UTF-8 text" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_answer_reaches_a_file_as_it_is(invoke: Invoke) -> None:
+    assert invoke("run", "-", "-q", stdin="a\x1b[31mb\r\n").stdout == "a\x1b[31mb\n"
+
+
 def test_everything_that_is_asked_for_reaches_the_request(invoke: Invoke) -> None:
     words = "--system short --max-tokens 5 --temperature 0.5 -p seed=7 -p stop=END -t team=search -t a=b=c"
     result = invoke("run", "hi", "--json", *words.split(), "--user", "u1", "--session", "s1")
