@@ -40,9 +40,10 @@ class Settled:
     :ivar record: the record; ``None`` when it is to be read from the journal.
     :ivar document: the record without its content, as JSON, redacted.
     :ivar clean: whether neither of its journal lines held a secret.
+    :ivar size: about how many bytes of memory it takes.
     """
 
-    __slots__ = ("admitted", "clean", "document", "place", "record")
+    __slots__ = ("admitted", "clean", "document", "place", "record", "size")
 
     def __init__(
         self,
@@ -58,11 +59,7 @@ class Settled:
         self.clean = clean
         self.admitted = admitted
         self.place = place
-
-    @property
-    def size(self) -> int:
-        """About how many bytes of memory it takes, by its lines in the journal."""
-        return sum(place.length for place in (self.admitted, self.place) if place is not None)
+        self.size = len(document) + sum(each.length for each in (admitted, place) if each is not None)
 
     def shed(self) -> None:
         """Forget what the journal has too."""
@@ -113,6 +110,7 @@ class Flusher:
         self._ended = True
         self.recorded = 0
         self.rejected = 0
+        self.dropped = 0
 
     @property
     def queued(self) -> int:
@@ -124,14 +122,21 @@ class Flusher:
         self._stopping = self._ended = False
         native.original("_thread", "start_new_thread")(self._run, ())
 
-    def put(self, settled: Settled) -> None:
-        """Take a settled inference; costs next to nothing."""
-        if self._queued_bytes > self._memory_bytes and settled.place is not None:
-            settled.shed()
-        else:
+    def put(self, settled: Settled) -> bool:
+        """Take a settled inference; costs next to nothing.
+
+        :returns: whether it was taken: one that is not in the journal is not when memory is full.
+        """
+        if self._queued_bytes <= self._memory_bytes:
             # Threads may lose one another's additions here: it is a bound for memory, not an account.
             self._queued_bytes += settled.size
+        elif settled.place is not None:
+            settled.shed()
+        else:
+            self.dropped += 1
+            return False
         self._queue.append(settled)
+        return True
 
     def wait(self, timeout_s: float, *, sweep: bool = False) -> bool:
         """Wait until everything put so far is in the ledger; whether it came to that in time.

@@ -146,14 +146,19 @@ class Journal:
             _delete(segment)
 
     def close(self) -> None:
-        """Let go of the segments; those with anything uncommitted stay for others to replay."""
+        """Let go of the segments; those with anything uncommitted stay for others to replay.
+
+        While something is still in flight here, nobody else may take it for interrupted: what holds
+        it stays open, and so locked, until this process ends.
+        """
         with self._lock:
             segments, self._segments, self._current = self._segments, [], None
+            in_flight = bool(self._pending)
             self._pending.clear()
         for segment in segments:
             if segment.held == 0:
                 _delete(segment)
-            else:
+            elif not in_flight:
                 os.close(segment.descriptor)
 
     def abandon(self) -> None:

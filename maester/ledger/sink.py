@@ -51,6 +51,7 @@ class LedgerSink:
         self._journal: Journal | None = None
         self._flusher: Flusher | None = None
         self._opening = native.original("_thread", "allocate_lock")()
+        self._journal_works = True
 
     def bind(self, runtime: Runtime) -> None:
         """Take the configuration and the database; opens nothing."""
@@ -104,8 +105,7 @@ class LedgerSink:
         pending = journal.pending(request_id)
         line, whole_clean = self._settle_line(document, content, pending.content if pending else {})
         was_pending, place = journal.settle(request_id, line)
-        if place is None:
-            log.error("The journal cannot be written; inference %s is only in memory.", request_id)
+        self._watch_journal(place is not None)
         if content is not None:
             kept["content"] = content
         admitted = was_pending.place if was_pending else None
@@ -140,6 +140,7 @@ class LedgerSink:
             "unaccounted": admitted - settled - in_flight,
             "recorded": flusher.recorded,
             "rejected": flusher.rejected,
+            "dropped": flusher.dropped,
             "queued": flusher.queued,
             "replayed": sweeper.replayed,
             "interrupted": sweeper.interrupted,
@@ -178,6 +179,15 @@ class LedgerSink:
         redacted = self._redactor.redact_bytes(told)
         return lines.settle_line(document, redacted, rest is None), redacted is told
 
+    def _watch_journal(self, written: bool) -> None:
+        if written is self._journal_works:
+            return
+        self._journal_works = written
+        if written:
+            log.warning("The journal can be written again.")
+        else:
+            log.error("The journal cannot be written; what is settled goes to the ledger from memory alone.")
+
     def _pass_on(self, settled: Settled) -> None:
         flusher = self._flusher
         if flusher is None:  # closed meanwhile: the journal has it
@@ -210,6 +220,7 @@ _COUNTS = (
     "unaccounted",
     "recorded",
     "rejected",
+    "dropped",
     "queued",
     "replayed",
     "interrupted",

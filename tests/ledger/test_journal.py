@@ -58,7 +58,7 @@ def test_every_beginning_of_a_journal_replays_to_what_it_says(tmp_path: Path) ->
         ends.append((journal.size, happens.__name__, name))
     (path,) = (tmp_path / "whole").iterdir()
     text = path.read_bytes()
-    journal.close()
+    journal.abandon()
     for length in range(len(text) + 1):
         folder = tmp_path / "cut"
         folder.mkdir()
@@ -102,7 +102,7 @@ def test_any_journal_over_any_segments_accounts_for_all(
             last = (what, name)
     assert journal.counters() == (len(admitted), len(settled), len(admitted) - len(settled))
     segments = sorted(folder.iterdir())
-    journal.close()
+    journal.abandon()
     if cut and last is not None:
         # The last line loses bytes: what it said never happened.
         newest = segments[-1]
@@ -124,7 +124,7 @@ def test_a_line_torn_by_a_full_disk_does_not_swallow_the_next(tmp_path: Path) ->
     assert journal.counters() == (1, 0, 1)
     admit(journal, "after")
     settle(journal, "after")
-    journal.close()
+    journal.abandon()
     rows, sweeper = replayed(tmp_path)
     assert {name: row.record["status"] for name, row in rows.items()} == {
         "before": "interrupted",
@@ -139,7 +139,7 @@ def test_a_settlement_that_finds_the_disk_full_leaves_an_interruption(tmp_path: 
     with file_size_limit(journal.size + 20):
         settle(journal, "a")
     assert journal.counters() == (1, 1, 0)
-    journal.close()
+    journal.abandon()
     rows, _ = replayed(tmp_path)
     assert rows["a"].record["status"] == "interrupted"
 
@@ -151,7 +151,7 @@ def test_the_segments_of_a_living_process_are_left_alone(tmp_path: Path) -> None
     assert len(list(tmp_path.iterdir())) == 3
     assert replayed(tmp_path)[0] == {}
     assert len(list(tmp_path.iterdir())) == 3
-    journal.close()
+    journal.abandon()
     assert replayed(tmp_path)[0].keys() == {"a", "b", "c"}
 
 
@@ -166,7 +166,7 @@ def test_a_segment_goes_when_all_in_it_is_committed_and_not_before(tmp_path: Pat
     assert len(list(tmp_path.iterdir())) == 2
     journal.release([place])
     assert len(list(tmp_path.iterdir())) == 1
-    journal.close()
+    journal.abandon()
 
 
 def test_a_replay_that_died_half_way_is_done_again_without_doubling(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_replay_that_died_half_way_is_done_again_without_doubling(tmp_path: Pa
     for name in "abc":
         admit(journal, name)
     settle(journal, "a")
-    journal.close()
+    journal.abandon()
     shutil.copytree(tmp_path / "first", tmp_path / "second")
     once, _ = replayed(tmp_path / "first")
     assert once.keys() == {"a", "b", "c"}
@@ -189,7 +189,7 @@ def test_a_replay_that_cannot_write_keeps_the_files(tmp_path: Path) -> None:
     journal = Journal(tmp_path, 1_000_000)
     admit(journal, "a")
     settle(journal, "a")
-    journal.close()
+    journal.abandon()
 
     def away(rows: list[Row]) -> None:
         raise LedgerError("the database is away")
@@ -217,7 +217,7 @@ def test_what_is_no_line_of_a_journal_is_counted_and_passed_over(tmp_path: Path,
     (path,) = tmp_path.iterdir()
     with path.open("ab") as file:
         file.write(b"\n" + rubbish)
-    journal.close()
+    journal.abandon()
     rows, sweeper = replayed(tmp_path)
     assert rows.keys() == {"a"}
     assert sweeper.torn == 1
@@ -229,8 +229,9 @@ def test_an_interrupted_inference_is_in_the_ledger_with_what_was_asked(
     inference = open_inference(
         "What became of me?", alias="mine", tags={"team": "x"}, key_id="key_1", stream=True
     )
-    with Recorder(recorder.url, tmp_path) as dying:
-        dying.sink.admit(inference)
+    dying = Recorder(recorder.url, tmp_path)
+    dying.sink.admit(inference)
+    dying.die()
     assert recorder.sink.sweep(20)
     found = recorder.ledger.get("mine")
     assert found is not None
@@ -299,6 +300,47 @@ def test_a_journal_that_cannot_be_opened_refuses_and_recovers(local: Recorder) -
     folder.unlink()
     local.sink.admit(open_inference())
     assert local.sink.counts()["in_flight"] == 1
+
+
+def test_what_is_settled_after_the_end_is_not_interrupted(local: Recorder, tmp_path: Path) -> None:
+    closing = Recorder(local.url, tmp_path)
+    inference = open_inference("Finished while the worker went away.")
+    closing.sink.admit(inference)
+    closing.sink.close()
+    assert local.sink.sweep(20)
+    assert local.ledger.totals()["interrupted"] == 0
+    closing.sink.settle(record_of(answer(inference)))
+    closing.sink.close()
+    assert local.sink.sweep(20)
+    assert local.ledger.totals() == {"ok": 1, "error": 0, "cancelled": 0, "interrupted": 0}
+    closing.database.close()
+
+
+def test_with_disk_and_database_away_memory_stays_bounded(tmp_path: Path) -> None:
+    with Recorder(f"sqlite:///{tmp_path / 'ledger.db'}", tmp_path, memory_bytes=20_000) as recorder:
+        inference = open_inference()
+        recorder.sink.admit(inference)
+        with recorder.database.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE inferences RENAME TO elsewhere")
+        with file_size_limit(1):
+            for _ in range(50):
+                recorder.sink.settle(finished(error=LedgerError("refused")))
+            with pytest.raises(LedgerError):
+                recorder.sink.admit(open_inference())
+        counts = recorder.sink.counts()
+        assert counts["dropped"] > 0
+        assert counts["dropped"] + counts["queued"] == 50
+        assert (counts["in_flight"], counts["unaccounted"]) == (1, 0)
+        with recorder.database.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO inferences")
+        recorder.sink.settle(record_of(answer(inference)))
+        assert recorder.sink.flush(20)
+        assert recorder.ledger.totals() == {
+            "ok": 1,
+            "error": 50 - counts["dropped"],
+            "cancelled": 0,
+            "interrupted": 0,
+        }
 
 
 def test_nothing_is_left_after_an_orderly_end(local: Recorder) -> None:
