@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from maester import Request, Runtime, config
-from maester.cli import main
+from maester.cli import root
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -61,7 +61,7 @@ def test_its_commands_exist() -> None:
     named |= set(re.findall(r"^(?:\$ |.* && )?maester ([a-z]+)", README, re.MULTILINE))
     assert {"serve", "find", "trace", "inferences", "config", "keys", "doctor"} <= named
     for command in named:
-        assert CliRunner().invoke(main, [command, "--help"]).exit_code == 0, command
+        assert CliRunner().invoke(root, [command, "--help"]).exit_code == 0, command
 
 
 def test_it_says_how_to_run_the_tests() -> None:
