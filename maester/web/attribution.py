@@ -76,7 +76,8 @@ def _read_headers(
     portkey = environ.get("HTTP_X_PORTKEY_METADATA")
     if portkey:
         metadata = _portkey(portkey)
-        user = user or _text(metadata.pop("_user", None))
+        named = metadata.pop("_user", None)
+        user = user or _text(named)
         _add_metadata(found, metadata)
     for name, value in environ.items():
         if name.startswith(_HELICONE_PROPERTY):

@@ -66,7 +66,7 @@ def chat(environ: WSGIEnvironment, body: Json) -> Intake:
         if not stream:
             raise InvalidRequest("`stream_options` needs `stream: true`.", param="stream_options")
         wanted = options.get("include_usage")
-        if wanted not in (None, True, False):
+        if wanted is not None and type(wanted) is not bool:
             raise InvalidRequest(
                 "`stream_options.include_usage` must be true or false.", param="stream_options.include_usage"
             )

@@ -29,12 +29,12 @@ idle_timeout_s = 5
 [models.careful]
 provider = "echo"
 model = "echo"
-checks = ["non_empty"]
+evaluate = ["non_empty"]
 
 [models.strict]
 provider = "echo"
 model = "echo"
-checks = [{{ name = "required_terms", terms = ["refund"] }}]
+evaluate = [{{ name = "required_terms", terms = ["refund"] }}]
 on_failure = "block"
 
 [[prices]]
