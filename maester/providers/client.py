@@ -6,7 +6,6 @@ those sent are the provider's own credential, the content type, the user agent, 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
@@ -214,11 +213,6 @@ def dumps(payload: Any) -> bytes:
         return orjson.dumps(payload, default=_plain)
     except (TypeError, orjson.JSONEncodeError) as exc:
         raise InvalidRequest(f"The request cannot be written as JSON: {exc}.") from exc
-
-
-def seconds_left(deadline: float | None) -> float:
-    """Seconds until a ``Call.deadline``; infinite without one."""
-    return float("inf") if deadline is None else deadline - time.monotonic()
 
 
 def _plain(value: Any) -> Any:

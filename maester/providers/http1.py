@@ -7,6 +7,7 @@ byte at a time outlasts them. Bytes are handed on as they arrive.
 from __future__ import annotations
 
 import re
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 from maester.errors import BadProviderResponse, ProviderError, ProviderTimeout, ProviderUnavailable
 
 from .inflate import CODINGS, Inflate
+from .terms import Terms
 
 READ_LIMIT = 64_000_000
 """Bytes that `Answer.read` takes at most unless told otherwise."""
@@ -25,6 +27,14 @@ _KEEP_ALIVE_S = 60
 """Seconds for which an idle connection may be used again, if the server does not say: below what
 middleboxes forget after."""
 
+_RESET_S = 1.0
+"""Seconds after sending in which a reset means that nobody read the request: a round trip, at most."""
+
+_RESET_POLL_S = 0.005
+_REST_S = 0.05
+"""Seconds of rest for a connection after a streamed answer. Some servers, llama.cpp's among them, close
+it after one without having said so; by then that shows, and nothing is sent into the closing."""
+
 _HEAD_LIMIT = 131_072
 _LINE_LIMIT = 8192
 _PIECE = 65_536
@@ -34,45 +44,20 @@ _KEEP_ALIVE = re.compile(r"timeout=([0-9]{1,6})")
 _DIGITS = re.compile(r"[0-9]{1,18}")
 
 
+class StaleConnection(Exception):
+    """A kept connection was closed by the other side before it had read the request."""
+
+
 class Ending(Protocol):
-    """Told once, when an answer is over, for how many more seconds its connection can serve again."""
+    """Told once, when an answer is over, when its connection can serve again."""
 
-    def end(self, idle_s: float) -> None: ...
+    def end(self, idle_s: float, rest_s: float = 0.0) -> None:
+        """Take the connection back.
 
-
-class Terms:
-    """The limits of one exchange, and the errors for passing them.
-
-    :param deadline: ``time.monotonic()`` value at which everything ends.
-    :param total_s: seconds that the deadline was away when the exchange began, for the message.
-    """
-
-    __slots__ = ("deadline", "idle_s", "provider", "total_s")
-
-    def __init__(self, provider: str, idle_s: float, deadline: float, total_s: float) -> None:
-        self.provider = provider
-        self.idle_s = idle_s
-        self.deadline = deadline
-        self.total_s = total_s
-
-    def left(self) -> float:
-        """Seconds until the deadline; negative when it has passed."""
-        return self.deadline - time.monotonic()
-
-    def limit(self, seconds: float) -> float:
-        """`seconds`, or what is left until the deadline if that is less.
-
-        :raises ProviderTimeout: if nothing is left.
+        :param idle_s: seconds for which it may be used again; 0 for not at all.
+        :param rest_s: seconds in which it is not to be used yet.
         """
-        left = self.left()
-        if left <= 0:
-            raise self.late()
-        return seconds if seconds < left else left
-
-    def late(self) -> ProviderTimeout:
-        """The error for a deadline that has passed."""
-        message = f"Provider {self.provider}: no complete answer within {self.total_s:.6g} s (total timeout)."
-        return ProviderTimeout(message, provider=self.provider)
+        ...
 
 
 class Answer:
@@ -88,6 +73,7 @@ class Answer:
         "_keep",
         "_left",
         "_sock",
+        "_stale_until",
         "_terms",
         "_trailers",
         "headers",
@@ -109,10 +95,17 @@ class Answer:
         self._after_data = False
         self._trailers = False
         self._inflate: Inflate | None = None
+        self._stale_until = 0.0
 
-    def begin(self, seconds: float, method: str) -> None:
-        """Read status and headers, within `seconds` for all of them."""
-        until = time.monotonic() + seconds
+    def begin(self, seconds: float, method: str, *, reused: bool = False) -> None:
+        """Read status and headers, within `seconds` for all of them.
+
+        :param reused: the connection served before, so that it may turn out to be stale.
+        :raises StaleConnection: if it does.
+        """
+        now = time.monotonic()
+        until = now + seconds
+        self._stale_until = now + _RESET_S if reused else 0.0
         while True:
             version, self.status, self.headers = self._read_head(until, seconds)
             if self.status >= 200:
@@ -199,7 +192,8 @@ class Answer:
             hint = _KEEP_ALIVE.search(self.headers.get("keep-alive", ""))
             # A second less than the server says, since its clock began before this one.
             seconds = int(hint[1]) - 1 if hint else _KEEP_ALIVE_S
-            ending.end(min(seconds, _KEEP_ALIVE_S) if self._keep and not self._buffer else 0)
+            usable = self._keep and not self._buffer
+            ending.end(min(seconds, _KEEP_ALIVE_S) if usable else 0, _REST_S if self._chunked else 0)
 
     def _note(self, piece: bytes) -> None:
         if len(self._beginning) < RECEIVED_LIMIT:
@@ -214,6 +208,7 @@ class Answer:
             data = self._receive(until, seconds, "no answer", "first byte timeout")
             if not data:
                 if not buffer:
+                    self._check_stale(False)
                     raise self._gone("closed the connection without answering")
                 self._beginning = buffer
                 raise self._bad("ended the connection inside the headers of its answer")
@@ -342,9 +337,21 @@ class Answer:
             raise late from exc
         except OSError as exc:
             if not self.status and not self._buffer:
+                self._check_stale(True)
                 raise self._gone(f"ended the connection without answering ({exc})") from exc
             raise self._bad(f"broke off its answer ({exc})") from exc
         return data
+
+    def _check_stale(self, is_reset: bool) -> None:
+        """Tell a connection closed before the request from one closed after it.
+
+        After an end in good order a reset may be on its way: the answer to data sent too late.
+        """
+        while time.monotonic() < self._stale_until:
+            if is_reset or self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                self.close()
+                raise StaleConnection
+            time.sleep(_RESET_POLL_S)
 
     def _received(self) -> str | None:
         kept = self._beginning[:RECEIVED_LIMIT]

@@ -7,6 +7,7 @@ reasons: timeouts that hold when an answer drips in one byte a second, and the p
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -24,7 +25,8 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from maester.errors import ConfigError, InvalidRequest, ProviderTimeout, ProviderUnavailable
 
-from .http1 import Answer, Terms
+from .http1 import Answer, StaleConnection
+from .terms import Terms
 from .transport import UNSAFE_IN_ADDRESS, Outgoing, check_address
 
 if TYPE_CHECKING:
@@ -40,10 +42,13 @@ class PooledTransport:
     """Keep-alive connections, at most ``max_connections`` of them kept to each host.
 
     More are opened when more are needed, and closed after use. Before a kept connection is used
-    again it is looked at: one that the provider closed meanwhile is dropped. A request is repeated
-    on a fresh connection only if the very first write of it failed, so that no provider can ever
-    have begun to work on it; when a kept connection ends later than that without an answer, whether
-    the request was processed is unknowable and the call fails with `ProviderUnavailable`.
+    again it is looked at: one that the provider closed meanwhile is dropped. What remains is a
+    provider that closes a kept connection in the very moment in which a request sets out. TCP tells
+    that apart: data that nobody reads is answered with a reset. So a request is repeated, once and on
+    a fresh connection, when the first write of it on a kept connection fails, or when that connection
+    is reset at once and before any byte of an answer. A connection closed in good order after the
+    request was read, or reset later, leaves open whether the request was processed: that call fails
+    with `ProviderUnavailable`, for whoever counts and charges the attempts to decide upon.
     """
 
     def __init__(self, max_connections: int = 256) -> None:
@@ -67,32 +72,13 @@ class PooledTransport:
             deadline = outgoing.deadline
         terms = Terms(outgoing.provider, timeouts.idle_s, deadline, deadline - now)
         head = _head(outgoing, origin, target)
-        body = outgoing.body
-        first = head + body if len(body) <= _JOINED_BODY else head
-        rest = b"" if len(body) <= _JOINED_BODY else body
         connection, reused = origin.lease(terms, timeouts.connect_s)
-        try:
+        if reused:
             try:
-                unsent = _write(connection, first, terms, timeouts.first_byte_s)
-            except (BrokenPipeError, ConnectionResetError):
-                if not reused:
-                    raise
-                connection.close()
+                return _exchange(origin, connection, head, outgoing, terms, reused=True)
+            except StaleConnection:
                 connection = origin.connect(terms, timeouts.connect_s)
-                unsent = _write(connection, first, terms, timeouts.first_byte_s)
-            intact = _write_rest(connection, unsent, rest, terms, timeouts.first_byte_s)
-            answer = Answer(connection.sock, terms, _Lease(origin, connection, intact))
-            answer.begin(timeouts.first_byte_s, outgoing.method)
-        except OSError as exc:
-            connection.close()
-            raise ProviderUnavailable(
-                f"Provider {outgoing.provider} ended the connection while the request was sent: {exc}.",
-                provider=outgoing.provider,
-            ) from exc
-        except BaseException:
-            connection.close()
-            raise
-        return answer
+        return _exchange(origin, connection, head, outgoing, terms, reused=False)
 
     def close(self) -> None:
         """Close every idle connection; those in use are closed when their answers are read."""
@@ -126,9 +112,10 @@ class _Lease:
         self._connection = connection
         self._intact = intact
 
-    def end(self, idle_s: float) -> None:
+    def end(self, idle_s: float, rest_s: float = 0.0) -> None:
         if idle_s > 0 and self._intact:
-            self._origin.give_back(self._connection, time.monotonic() + idle_s)
+            now = time.monotonic()
+            self._origin.give_back(self._connection, now + idle_s, now + rest_s if rest_s else 0.0)
         else:
             self._connection.close()
 
@@ -162,21 +149,26 @@ class _Origin:
         self.proxy_headers: dict[str, str] = dict(pool.proxy_headers) if forwarding else {}
         self._tunnel = relayed and parts.scheme == "https"
         self._idle: deque[tuple[HTTPConnection, float]] = deque()
+        """Connections ready to be used, and until when they are."""
+        self._resting: deque[tuple[float, tuple[HTTPConnection, float]]] = deque()
+        """Those that are not ready before a certain moment."""
         self._max_idle = max_idle
         self._closed = False
 
     def lease(self, terms: Terms, connect_s: float) -> tuple[HTTPConnection, bool]:
         """An open connection, and whether it was used before."""
         now = time.monotonic()
-        while self._idle:
-            try:
+        # Another thread may take the last one of either queue between the look and the grasp.
+        with contextlib.suppress(IndexError):
+            while self._resting[0][0] <= now:
+                self._idle.append(self._resting.popleft()[1])
+        with contextlib.suppress(IndexError):
+            while True:
                 # The latest first, so that a quiet time lets the others grow old.
                 connection, until = self._idle.pop()
-            except IndexError:
-                break
-            if now < until and _is_quiet(connection):
-                return connection, True
-            connection.close()
+                if now < until and _is_quiet(connection):
+                    return connection, True
+                connection.close()
         return self.connect(terms, connect_s), False
 
     def connect(self, terms: Terms, connect_s: float) -> HTTPConnection:
@@ -208,9 +200,11 @@ class _Origin:
             raise
         return connection
 
-    def give_back(self, connection: HTTPConnection, until: float) -> None:
-        if self._closed or len(self._idle) >= self._max_idle:
+    def give_back(self, connection: HTTPConnection, until: float, rested: float) -> None:
+        if self._closed or len(self._idle) + len(self._resting) >= self._max_idle:
             connection.close()
+        elif rested:
+            self._resting.append((rested, (connection, until)))
         else:
             self._idle.append((connection, until))
 
@@ -218,6 +212,8 @@ class _Origin:
         """Drop the idle connections; this process's copies of their sockets are closed."""
         while self._idle:
             self._idle.pop()[0].close()
+        while self._resting:
+            self._resting.pop()[1][0].close()
 
     def close(self) -> None:
         self._closed = True
@@ -284,6 +280,37 @@ def _head(outgoing: Outgoing, origin: _Origin, target: str) -> bytes:
         )
     lines += ("", "")
     return "\r\n".join(lines).encode("latin-1")
+
+
+def _exchange(
+    origin: _Origin, connection: HTTPConnection, head: bytes, outgoing: Outgoing, terms: Terms, reused: bool
+) -> Answer:
+    """Send the request on a connection, and read the head of the answer.
+
+    :raises StaleConnection: if `reused`, and the request cannot have been processed.
+    """
+    seconds = outgoing.timeouts.first_byte_s
+    body = outgoing.body
+    small = len(body) <= _JOINED_BODY
+    try:
+        try:
+            unsent = _write(connection, head + body if small else head, terms, seconds)
+        except (BrokenPipeError, ConnectionResetError) as exc:
+            if reused:
+                raise StaleConnection from exc
+            raise
+        intact = _write_rest(connection, unsent, b"" if small else body, terms, seconds)
+        answer = Answer(connection.sock, terms, _Lease(origin, connection, intact))
+        answer.begin(seconds, outgoing.method, reused=reused)
+    except OSError as exc:
+        connection.close()
+        name = terms.provider
+        message = f"Provider {name} ended the connection while the request was sent: {exc}."
+        raise ProviderUnavailable(message, provider=name) from exc
+    except BaseException:
+        connection.close()
+        raise
+    return answer
 
 
 def _write(connection: HTTPConnection, data: bytes, terms: Terms, seconds: float) -> bytes:
