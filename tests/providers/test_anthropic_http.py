@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from maester.dialects.anthropic import request_from_messages
@@ -84,6 +86,7 @@ def test_stream(upstream: Upstream) -> None:
     upstream.respond(events_reply(EVENTS, named=True))
     with provider_of("anthropic", upstream.origin) as provider:
         chunks, error = read_stream(provider, call_of(stream=True))
+        time.sleep(0.1)  # A connection rests after a stream.
         again, _ = read_stream(provider, call_of(stream=True))
     assert error is None
     assert [event for piece in chunks for event in piece.native] == EVENTS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import struct
+import time
 from typing import Any
 
 import pytest
@@ -40,6 +41,7 @@ def test_stream(upstream: Upstream) -> None:
     upstream.route("/api/chat", lines_reply(LINES))
     with provider(upstream) as ollama:
         chunks, error = read_stream(ollama, call_of("llama3.2", stream=True))
+        time.sleep(0.1)  # A connection rests after a stream.
         read_stream(ollama, call_of("llama3.2", stream=True))
     assert error is None
     assert texts(chunks) == "It is."
