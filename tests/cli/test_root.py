@@ -154,12 +154,36 @@ def test_a_defect_is_one_line_and_the_place_is_shown_on_demand() -> None:
     assert "Traceback" in shown.stderr
 
 
+PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+
+
 def test_every_error_has_an_exit_code_that_is_documented() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
     for code, kind in all_codes().items():
         number = exits.code_of(kind("x"))
         assert number != exits.OK, code
-        assert f"| {number} |" in page, code
+        assert f"| {number} |" in PAGE, code
+    for name, number in vars(exits).items():
+        if isinstance(number, int):
+            assert f"| {number} |" in PAGE, name
+
+
+@pytest.mark.parametrize("words", LEAVES, ids=" ".join)
+def test_every_command_is_documented(words: tuple[str, ...]) -> None:
+    row = next(
+        line for line in PAGE.splitlines() if line.startswith(f"| `maester {words[0]}") and words[-1] in line
+    )
+    assert row
+
+
+def test_it_can_be_run_as_a_module(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "maester", "--version"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.startswith("maester ")
 
 
 @pytest.fixture
