@@ -126,7 +126,6 @@ documents = Table(
     Column("request_id", Text, primary_key=True),
     Column("document", Text, nullable=False),
     Column("content", Text),
-    sqlite_with_rowid=False,
 )
 """``document`` is the record as JSON without its content; ``content`` the captured messages and
 output as JSON, NULL when nothing was captured."""

@@ -108,6 +108,7 @@ def _beside() -> None:
         _key("request_id"),
         _key("document"),
         sa.Column("content", sa.Text()),
+        rowid=True,
     )
     _create(
         "attempts",
