@@ -22,6 +22,16 @@ T = TypeVar("T")
 BUSY_TIMEOUT_S = 10.0
 """How long SQLite waits for another process's write to end."""
 
+_POSTGRES_OPTIONS = {
+    "application_name": "maester",
+    "connect_timeout": 5,
+    # A server that vanished without a word is noticed within half a minute, not within two hours.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
 _inherited: list[Engine] = []
 """Engines of the parent process, kept alive and untouched: closing a connection that a fork
 inherited would speak to the parent's server session, or drop SQLite's locks."""
@@ -141,7 +151,7 @@ class Database:
             self._url,
             hide_parameters=True,
             pool_pre_ping=not private,
-            connect_args={"connect_timeout": 5, "application_name": "maester"},
+            connect_args=_POSTGRES_OPTIONS,
             **options,
         )
 
