@@ -54,7 +54,7 @@ class CommandLine:
 
         :raises ConfigError: with every problem of it.
         """
-        return self.load()[0]
+        return self.load(())[0]  # none of Maester's own plugins declares a section
 
     def plugin_commands(self) -> tuple[list[Any], list[tuple[str, str]]]:
         """What installed plugins add to the command line, and the name and error of each that failed.

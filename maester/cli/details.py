@@ -36,8 +36,8 @@ def _facts(record: Record) -> Iterator[tuple[str, str | None]]:
     yield "trace", record.get("trace_id")
     yield "started", moment(record.get("started_at"))
     error = record.get("error") or {}
-    ended = f": {error['code']}: {error['message']}" if error else ""
-    yield "status", f"{record['status']}{ended}"
+    words = dict.fromkeys([record["status"], *(error[name] for name in ("code", "message") if error)])
+    yield "status", ": ".join(words)
     yield "duration", duration(record.get("duration_s"))
     asked, answered = record.get("model"), record.get("response_model")
     yield "model", asked if answered in (None, asked) else f"{asked}, answered by {answered}"

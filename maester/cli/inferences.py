@@ -130,10 +130,11 @@ def list_inferences(line: CommandLine, /, limit: int, cursor: str | None, **filt
             cursor = page.next_cursor
             if cursor is None:
                 break
-    summaries.show(items, as_json=line.json)
     if not items:
         note("No inference is recorded that fits.")
-    elif cursor is not None:
+        return
+    summaries.show(items, as_json=line.json)
+    if cursor is not None:
         note(f"There are more: --cursor {cursor}")
 
 
