@@ -119,7 +119,10 @@ def error_response(
     """The whole answer for an error."""
     media = "application/problem+json" if dialect == "problem" else "application/json"
     body = orjson.dumps(error_body(error, dialect, request_id, maester))
-    return Answer(body, error.http_status, [*headers, *error_headers(error)], media)
+    told = [*headers, *error_headers(error)]
+    if dialect == "anthropic":
+        told.append(("request-id", request_id))
+    return Answer(body, error.http_status, told, media)
 
 
 def install(app: Flask) -> None:

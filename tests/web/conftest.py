@@ -19,6 +19,12 @@ data_dir = "{data}"
 [providers.echo]
 type = "echo"
 
+[providers.slow]
+type = "echo"
+
+[providers.slow.options]
+chunk_delay_s = 0.02
+
 [providers.up]
 type = "openai"
 base_url = "{upstream}"
