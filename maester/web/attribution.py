@@ -87,12 +87,6 @@ def _read_headers(
         _add_tags(found, [tag for tag in _listed(litellm) if tag], "x-litellm-tags")
     own = environ.get("HTTP_X_MAESTER_TAGS")
     if own:
-        for pair in _listed(own):
-            if pair and "=" not in pair:
-                raise InvalidRequest(
-                    f"`x-maester-tags` must read name=value,name=value; {pair[:80]!r} has no `=`.",
-                    param="x-maester-tags",
-                )
         _add_tags(found, [pair for pair in _listed(own) if pair], "x-maester-tags")
     for header in _USER_HEADERS:
         user = user or _decoded(environ.get(header, "")) or None

@@ -14,7 +14,7 @@ from typing import Any
 from werkzeug.datastructures import MultiDict
 
 from maester.errors import InvalidRequest
-from maester.ledger.queries import LARGEST_PAGE, STATUSES, VERDICTS, Filter
+from maester.ledger.queries import CURSOR, LARGEST_PAGE, STATUSES, VERDICTS, Filter
 
 Json = dict[str, Any]
 
@@ -32,8 +32,8 @@ def _parameter(name: str, description: str, schema: Json) -> Json:
     return {"name": name, "in": "query", "description": description, "schema": schema}
 
 
-_TEXT: Json = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT, "pattern": r"^[!-~]+$"}
-_TAG: Json = {"type": "string", "maxLength": MAX_TEXT, "pattern": r"^[!-<>-~][!-~]*$"}
+_TEXT: Json = {"type": "string", "maxLength": MAX_TEXT, "pattern": r"^[^\x00]*$"}
+_TAG: Json = {"type": "string", "maxLength": MAX_TEXT, "pattern": r"^[^=\x00][^\x00]*$"}
 _MOMENT: Json = {
     "anyOf": [
         {"type": "string", "pattern": r"^[1-9][0-9]{0,5}[smhdw]$"},
@@ -63,7 +63,7 @@ FILTERS: tuple[Json, ...] = (
         "min_cost", "Least cost in USD.", {"type": "string", "pattern": r"^[0-9]{1,6}(\.[0-9]{1,12})?$"}
     ),
     _parameter("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE}),
-    _parameter("cursor", "`next_cursor` of the page before.", {"type": "string"}),
+    _parameter("cursor", "`next_cursor` of the page before.", {"type": "string", "pattern": f"^{CURSOR}$"}),
 )
 """As the OpenAPI document has them."""
 

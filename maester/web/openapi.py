@@ -115,17 +115,19 @@ def _operation(operation: Operation) -> Json:
     if operation.body is not None:
         written["requestBody"] = {
             "required": True,
-            "content": {"application/json": {"schema": _body_schema(operation)}},
+            "content": {"application/json": _body(operation)},
         }
     # Without any key the service is open to its own machine, so a credential is never a must here.
     written["security"] = [] if operation.open else [{name: []} for name in _SECURITY] + [{}]
     return written
 
 
-def _body_schema(operation: Operation) -> Json:
-    if isinstance(operation.body, type):
-        return ref(_schema_name(operation.body))
-    return dict(operation.body or {})
+def _body(operation: Operation) -> Json:
+    body = operation.body
+    written: Json = {"schema": ref(_schema_name(body)) if isinstance(body, type) else dict(body or {})}
+    if operation.example is not None:
+        written["example"] = operation.example
+    return written
 
 
 def _responses(operation: Operation) -> Json:

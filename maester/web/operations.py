@@ -43,6 +43,7 @@ class Operation:
     :param streams: whether the answer can come as server-sent events.
     :param statuses: error statuses it may have.
     :param open: whether it needs no key.
+    :param example: a body that works on a fresh installation.
     """
 
     method: str
@@ -58,6 +59,7 @@ class Operation:
     parameters: tuple[Json, ...] = ()
     open: bool = False
     media: str = "application/json"
+    example: Json | None = None
 
 
 def path_parameter(name: str, description: str) -> Json:
@@ -76,13 +78,13 @@ _HEADERS: tuple[Json, ...] = (
         "name": "X-Request-Id",
         "in": "header",
         "description": "The caller's own id of the request, by which it can be found again.",
-        "schema": {"type": "string", "pattern": r"^[!-~]{1,200}$"},
+        "schema": {"type": "string", "pattern": r"^[!-~]([ -~]{0,198}[!-~])?$"},
     },
     {
         "name": "x-maester-tags",
         "in": "header",
         "description": "Attribution labels: `team=search,feature=autocomplete`.",
-        "schema": {"type": "string", "pattern": r"^[a-z]{1,20}=[a-z]{0,20}(,[a-z]{1,20}=[a-z]{0,20}){0,8}$"},
+        "schema": {"type": "string", "pattern": r"^[0-9A-Za-z_.-]{1,40}(=[0-9A-Za-z_.-]{0,40})?$"},
     },
     {
         "name": "x-maester-timeout-ms",
@@ -157,6 +159,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Generation",
         schemas.GenerateSchema,
         streams=True,
+        example={"model": "echo", "prompt": "Say hello", "evaluate": ["non_empty"]},
     ),
     _post(
         "/v1/chat/completions",
@@ -165,6 +168,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "ChatCompletion",
         schemas.ChatSchema,
         streams=True,
+        example={"model": "echo", "messages": [{"role": "user", "content": "Say hello"}]},
     ),
     _post(
         "/v1/embeddings",
@@ -172,6 +176,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "OpenAI's embeddings",
         "Embeddings",
         schemas.EmbeddingsSchema,
+        example={"model": "echo", "input": "Say hello"},
     ),
     _post(
         "/v1/messages",
@@ -180,6 +185,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Message",
         MESSAGES_BODY,
         streams=True,
+        example={"model": "echo", "max_tokens": 64, "messages": [{"role": "user", "content": "Say hello"}]},
         error="AnthropicError",
     ),
     _get("/v1/models", "listModels", "The names that can be used", "Models", "ModelList"),

@@ -44,13 +44,6 @@ const propertyTable = (root, given) => {
   );
 };
 
-const EXAMPLES = {
-  createGeneration: { model: "echo", prompt: "Say hello", evaluate: ["non_empty"] },
-  createChatCompletion: { model: "echo", messages: [{ role: "user", content: "Say hello" }] },
-  createEmbeddings: { model: "echo", input: "Say hello" },
-  createMessage: { model: "echo", max_tokens: 64, messages: [{ role: "user", content: "Say hello" }] },
-};
-
 const send = async (method, path, inputs, body, output) => {
   const query = new URLSearchParams();
   let address = path;
@@ -88,7 +81,7 @@ const tryIt = (method, path, operation, parameters) => {
   if (rows.length) parts.push(table(["Parameter", "In", "Value"], rows));
   let body = null;
   if (operation.requestBody) {
-    const example = JSON.stringify(EXAMPLES[operation.operationId] || {}, null, 2);
+    const example = JSON.stringify(operation.requestBody.content["application/json"].example || {}, null, 2);
     body = element("textarea", { rows: 8, value: example, spellcheck: false, ariaLabel: "Body" });
     parts.push(body);
   }
