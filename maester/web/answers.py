@@ -68,9 +68,11 @@ def usage_with_cost(inference: Inference) -> Json:
     return usage
 
 
-def identity(inference: Inference) -> Headers:
+def identity(inference: Inference, dialect: Dialect = "openai") -> Headers:
     """Which request this is and where it stands in its trace."""
     headers = [("x-request-id", inference.request_id)]
+    if dialect == "anthropic":  # where Anthropic's SDKs look for it
+        headers.append(("request-id", inference.request_id))
     trace = inference.trace
     if trace is not None:
         headers.append(("traceparent", tracecontext.inject(trace, trace.span_id)["traceparent"]))
@@ -79,7 +81,7 @@ def identity(inference: Inference) -> Headers:
     return headers
 
 
-def headers_of(inference: Inference, arrived: float) -> Headers:
+def headers_of(inference: Inference, arrived: float, dialect: Dialect = "openai") -> Headers:
     """Everything that is told in headers about a finished inference.
 
     :param arrived: ``time.perf_counter()`` when the request came in.
@@ -89,7 +91,7 @@ def headers_of(inference: Inference, arrived: float) -> Headers:
     for attempt in inference.attempts:
         with_providers += attempt.duration_s
     stages = [f"{receipt.stage};dur={receipt.duration_s * 1000:.3f}" for receipt in inference.receipts]
-    headers = identity(inference)
+    headers = identity(inference, dialect)
     headers += (
         ("openai-processing-ms", str(round(total * 1000))),
         ("server-timing", ", ".join((*stages, f"total;dur={total * 1000:.3f}"))),
@@ -124,5 +126,9 @@ def failure_response(inference: Inference, dialect: Dialect, arrived: float) -> 
     if inference.error is None:
         raise ValueError("the inference did not fail")
     return error_response(
-        inference.error, dialect, headers_of(inference, arrived), inference.request_id, summary(inference)
+        inference.error,
+        dialect,
+        headers_of(inference, arrived, dialect),
+        inference.request_id,
+        summary(inference),
     )

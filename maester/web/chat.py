@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint
 
 from maester.model import Chunk, Inference
 from maester.providers.canonical import usage_object
 
 from . import intake
-from .answers import failure_response, headers_of, json_response, summary
-from .body import read_json
-from .events import DONE, closing_comment, event, failure_event, stream_response
+from .answers import summary
+from .endpoint import Endpoint
+from .events import DONE, closing_comment, event, failure_event
+from .intake import Intake
 from .service import Service
 
 Json = dict[str, Any]
@@ -22,34 +22,18 @@ Json = dict[str, Any]
 def blueprint(service: Service) -> Blueprint:
     """The views over a service."""
     views = Blueprint("chat", __name__)
-    runtime = service.runtime
-
-    @views.post("/v1/chat/completions")
-    def create_chat_completion() -> Response:
-        arrived = time.perf_counter()
-        environ = request.environ
-        caller = service.admit(environ)
-        asked = intake.chat(environ, read_json(environ, service.limits))
-        alias, trace = intake.alias_of(environ), intake.trace_headers(environ)
-        if asked.request.stream:
-            stream = runtime.stream(
-                asked.request, entry_point="http", alias=alias, caller=caller, headers=trace
-            )
-            if stream.inference.error is not None:
-                return failure_response(stream.inference, "openai", arrived)
-            return stream_response(stream, ChatWriter(stream.inference, asked.include_usage), service.ping_s)
-        inference = runtime.execute(
-            asked.request, entry_point="http", alias=alias, caller=caller, headers=trace
-        )
-        response = inference.response
-        if inference.error is not None or response is None:
-            return failure_response(inference, "openai", arrived)
-        body = {**response.body, "maester": summary(inference)}
-        if body.get("usage") is None:
-            body["usage"] = _usage(inference)
-        return json_response(body, headers_of(inference, arrived))
-
+    answer = Endpoint(service, intake.chat, completion, ChatWriter)
+    views.add_url_rule("/v1/chat/completions", "create_chat_completion", answer, methods=["POST"])
     return views
+
+
+def completion(inference: Inference) -> Json:
+    """The provider's answer in OpenAI's form, with the ``maester`` object added."""
+    response = inference.response
+    body = {**(response.body if response is not None else {}), "maester": summary(inference)}
+    if body.get("usage") is None:
+        body["usage"] = _usage(inference)
+    return body
 
 
 class ChatWriter:
@@ -59,8 +43,8 @@ class ChatWriter:
     usage; without it no piece mentions usage, whatever the provider sends.
     """
 
-    def __init__(self, inference: Inference, include_usage: bool) -> None:
-        self._include_usage = include_usage
+    def __init__(self, inference: Inference, asked: Intake) -> None:
+        self._include_usage = asked.include_usage
         self._reported = False
         self._last: Json = {}
         route = inference.route

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import time
+from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint
+
+from maester.model import Inference
 
 from . import intake
-from .answers import failure_response, headers_of, json_response, summary
-from .body import read_json
+from .answers import summary
+from .endpoint import Endpoint
 from .service import Service
 
 
 def blueprint(service: Service) -> Blueprint:
     """The views over a service."""
     views = Blueprint("embeddings", __name__)
-    runtime = service.runtime
-
-    @views.post("/v1/embeddings")
-    def create_embeddings() -> Response:
-        arrived = time.perf_counter()
-        environ = request.environ
-        caller = service.admit(environ)
-        asked = intake.embeddings(environ, read_json(environ, service.limits))
-        inference = runtime.execute(
-            asked.request,
-            entry_point="http",
-            alias=intake.alias_of(environ),
-            caller=caller,
-            headers=intake.trace_headers(environ),
-        )
-        response = inference.response
-        if inference.error is not None or response is None:
-            return failure_response(inference, "openai", arrived)
-        return json_response({**response.body, "maester": summary(inference)}, headers_of(inference, arrived))
-
+    answer = Endpoint(service, intake.embeddings, embedded)
+    views.add_url_rule("/v1/embeddings", "create_embeddings", answer, methods=["POST"])
     return views
+
+
+def embedded(inference: Inference) -> dict[str, Any]:
+    """The provider's list of embeddings, with the ``maester`` object added."""
+    response = inference.response
+    return {**(response.body if response is not None else {}), "maester": summary(inference)}

@@ -119,19 +119,18 @@ def error_response(
     """The whole answer for an error."""
     media = "application/problem+json" if dialect == "problem" else "application/json"
     body = orjson.dumps(error_body(error, dialect, request_id, maester))
-    told = [*headers, *error_headers(error)]
-    if dialect == "anthropic":
-        told.append(("request-id", request_id))
-    return Answer(body, error.http_status, told, media)
+    return Answer(body, error.http_status, [*headers, *error_headers(error)], media)
 
 
 def install(app: Flask) -> None:
     """Turn everything that a view raises into an error of the right shape."""
 
     def refuse(error: MaesterError, extra: Headers | None = None) -> Response:
-        request_id = ids.request_id()
+        request_id, dialect = ids.request_id(), dialect_of(request.path)
         headers = [("x-request-id", request_id), *(extra or ())]
-        return error_response(error, dialect_of(request.path), headers, request_id)
+        if dialect == "anthropic":
+            headers.append(("request-id", request_id))
+        return error_response(error, dialect, headers, request_id)
 
     @app.errorhandler(MaesterError)
     def known(error: MaesterError) -> Response:

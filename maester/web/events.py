@@ -19,7 +19,7 @@ from maester.chain import InferenceStream
 from maester.model import Chunk, Inference
 
 from .answers import identity, summary
-from .errors import openai_error
+from .errors import Dialect, openai_error
 
 Json = dict[str, Any]
 
@@ -56,10 +56,12 @@ def failure_event(inference: Inference) -> bytes:
     return event({"error": openai_error(inference.error)})
 
 
-def stream_response(stream: InferenceStream, writer: Writer, ping_s: float) -> Response:
+def stream_response(
+    stream: InferenceStream, writer: Writer, ping_s: float, dialect: Dialect = "openai"
+) -> Response:
     """The answer that passes a stream on."""
     inference = stream.inference
-    headers = identity(inference)
+    headers = identity(inference, dialect)
     headers += (
         ("cache-control", "no-cache"),
         ("x-accel-buffering", "no"),

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import orjson
-from flask import Blueprint, Response, request
+from flask import Blueprint
 
 from maester.model import Chunk, Inference
 
 from . import intake
-from .answers import failure_response, headers_of, json_response, summary, usage_with_cost
-from .body import read_json
-from .events import DONE, event, failure_event, stream_response
+from .answers import summary, usage_with_cost
+from .endpoint import Endpoint
+from .events import DONE, event, failure_event
+from .intake import Intake
 from .service import Service
 
 Json = dict[str, Any]
@@ -22,29 +22,8 @@ Json = dict[str, Any]
 def blueprint(service: Service) -> Blueprint:
     """The views over a service."""
     views = Blueprint("generate", __name__)
-    runtime = service.runtime
-
-    @views.post("/v1/generate")
-    def create_generation() -> Response:
-        arrived = time.perf_counter()
-        environ = request.environ
-        caller = service.admit(environ)
-        asked = intake.generate(environ, read_json(environ, service.limits))
-        alias, trace = intake.alias_of(environ), intake.trace_headers(environ)
-        if asked.request.stream:
-            stream = runtime.stream(
-                asked.request, entry_point="http", alias=alias, caller=caller, headers=trace
-            )
-            if stream.inference.error is not None:
-                return failure_response(stream.inference, "openai", arrived)
-            return stream_response(stream, GenerateWriter(), service.ping_s)
-        inference = runtime.execute(
-            asked.request, entry_point="http", alias=alias, caller=caller, headers=trace
-        )
-        if inference.error is not None:
-            return failure_response(inference, "openai", arrived)
-        return json_response(generation(inference), headers_of(inference, arrived))
-
+    answer = Endpoint(service, intake.generate, generation, GenerateWriter)
+    views.add_url_rule("/v1/generate", "create_generation", answer, methods=["POST"])
     return views
 
 
@@ -68,6 +47,9 @@ def _message(inference: Inference) -> Json:
 
 class GenerateWriter:
     """Writes ``{"delta": text}`` for each piece and, as an event called ``result``, the whole answer."""
+
+    def __init__(self, inference: Inference, asked: Intake) -> None:
+        """Nothing about the request changes how it is written."""
 
     def piece(self, chunk: Chunk) -> bytes:
         """The text that a piece adds to the first choice, if it adds any."""

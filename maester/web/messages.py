@@ -2,64 +2,49 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
+from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint
 
 from maester.dialects import anthropic
 from maester.model import Chunk, Inference, Usage
 
 from . import intake
-from .answers import failure_response, headers_of, json_response, summary
-from .body import read_json
+from .answers import summary
+from .endpoint import Endpoint
 from .errors import presentable
-from .events import closing_comment, stream_response
+from .events import closing_comment
+from .intake import Intake
 from .service import Service
 
 
 def blueprint(service: Service) -> Blueprint:
     """The views over a service."""
     views = Blueprint("messages", __name__)
-    runtime = service.runtime
-
-    @views.post("/v1/messages")
-    def create_message() -> Response:
-        arrived = time.perf_counter()
-        environ = request.environ
-        caller = service.admit(environ)
-        asked = intake.message(environ, read_json(environ, service.limits))
-        alias, trace = intake.alias_of(environ), intake.trace_headers(environ)
-        if asked.request.stream:
-            stream = runtime.stream(
-                asked.request, entry_point="http", alias=alias, caller=caller, headers=trace
-            )
-            if stream.inference.error is not None:
-                return failure_response(stream.inference, "anthropic", arrived)
-            return _named(
-                stream_response(stream, MessageWriter(stream.inference), service.ping_s), stream.inference
-            )
-        inference = runtime.execute(
-            asked.request, entry_point="http", alias=alias, caller=caller, headers=trace
-        )
-        response = inference.response
-        if inference.error is not None or response is None:
-            return failure_response(inference, "anthropic", arrived)
-        if response.usage is None:
-            response = replace(response, usage=_metered(inference))
-        message = anthropic.message_from_response(
-            response, model=inference.request.model, message_id=_message_id(inference)
-        )
-        message["maester"] = summary(inference)
-        return _named(json_response(message, headers_of(inference, arrived)), inference)
-
+    answer = Endpoint(service, intake.message, message, MessageWriter, "anthropic")
+    views.add_url_rule("/v1/messages", "create_message", answer, methods=["POST"])
     return views
+
+
+def message(inference: Inference) -> dict[str, Any]:
+    """The answer as Anthropic's message, with the ``maester`` object added."""
+    response = inference.response
+    if response is None:
+        raise ValueError("the inference has no answer")
+    if response.usage is None:
+        response = replace(response, usage=_metered(inference))
+    body = anthropic.message_from_response(
+        response, model=inference.request.model, message_id=_message_id(inference)
+    )
+    body["maester"] = summary(inference)
+    return body
 
 
 class MessageWriter:
     """Writes Anthropic's events, from whatever the provider sends."""
 
-    def __init__(self, inference: Inference) -> None:
+    def __init__(self, inference: Inference, asked: Intake) -> None:
         self._stream = anthropic.MessageStream(
             model=inference.request.model, message_id=_message_id(inference)
         )
@@ -82,9 +67,3 @@ def _metered(inference: Inference) -> Usage | None:
 
 def _message_id(inference: Inference) -> str:
     return f"msg_{inference.request_id.replace('-', '')}"
-
-
-def _named(response: Response, inference: Inference) -> Response:
-    """Adds the header in which Anthropic's SDKs look for the request's id."""
-    response.headers["request-id"] = inference.request_id
-    return response

@@ -12,6 +12,7 @@ from maester.runtime import Runtime
 from maester.web import create_app
 from maester.web.chat import ChatWriter
 from maester.web.events import PING, EventStream
+from maester.web.intake import Intake
 from support.upstream import STREAM_HEAD, Pause, Upstream, chunk, chunk_body, event, stream_events
 
 CHAT = {"model": "up/silent", "messages": [{"role": "user", "content": "x"}], "stream": True}
@@ -48,7 +49,7 @@ def open_stream(runtime: Runtime, words: int, delay_s: float) -> tuple[Inference
     )
     stream = runtime.stream(request)
     inference = stream.inference
-    return inference, EventStream(stream, ChatWriter(inference, False), 5.0)
+    return inference, EventStream(stream, ChatWriter(inference, Intake(inference.request)), 5.0)
 
 
 def test_a_client_that_never_reads_is_recorded_as_cancelled(runtime: Runtime) -> None:
@@ -93,7 +94,7 @@ def test_a_writer_that_fails_ends_the_stream_as_cancelled(runtime: Runtime) -> N
 
     request = Request(model="slow/echo", messages=[{"role": "user", "content": "a b c d"}], stream=True)
     stream = runtime.stream(request)
-    events = EventStream(stream, Broken(stream.inference, False), 5.0)
+    events = EventStream(stream, Broken(stream.inference, Intake(stream.inference.request)), 5.0)
     with pytest.raises(ValueError, match="cannot write"):
         next(events)
     events.close()
@@ -108,7 +109,7 @@ def test_an_event_is_one_json_line() -> None:
 def test_a_simple_providers_pieces_are_completed() -> None:
     """A plugin may yield pieces of text alone; a client gets whole chunks."""
     inference = Inference(Request(model="m", stream=True))
-    writer = ChatWriter(inference, True)
+    writer = ChatWriter(inference, Intake(inference.request, include_usage=True))
     first = json.loads(writer.piece(Chunk.of("Hi"))[6:])
     assert first["object"] == "chat.completion.chunk"
     assert first["id"] == f"chatcmpl-{inference.request_id}"
