@@ -156,6 +156,7 @@ class AttemptStream(Iterator[Chunk]):
         try:
             chunk: Chunk | None = self._attempt.within(next, self._source, None)
             if chunk is not None:
+                self._attempt.arrived()
                 self._assembler.add(chunk)
             elif self._assembler.empty:
                 raise BadProviderResponse(f"{self._attempt.route.name} ended its stream without a piece.")
@@ -164,8 +165,6 @@ class AttemptStream(Iterator[Chunk]):
         if chunk is None:
             self._end()
             self._attempt.succeeded(self._assembled("stop"))
-        else:
-            self._attempt.arrived()
         return chunk
 
     def _assembled(self, default_finish: str | None) -> Response:

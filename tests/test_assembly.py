@@ -102,3 +102,69 @@ def test_log_probabilities_are_joined() -> None:
     one = {"index": 0, "delta": {"content": "a"}, "logprobs": {"content": [1], "refusal": None}}
     two = {"index": 0, "delta": {"content": "b"}, "logprobs": {"content": [2]}}
     assert assembled(chunk(one), chunk(two)).body["choices"][0]["logprobs"] == {"content": [1, 2]}
+
+
+def test_tool_calls_that_share_an_index_are_told_apart_by_their_ids() -> None:
+    def call(name: str, **more: Any) -> dict[str, Any]:
+        return {"index": 0, "function": {"name": name, "arguments": "{}"}, **more}
+
+    response = assembled(
+        chunk(delta(tool_calls=[call("f", id="a")])),
+        chunk(delta(tool_calls=[call("g", id="b"), {"index": 0, "function": {"arguments": " "}}])),
+    )
+    assert [call["function"] for call in response.body["choices"][0]["message"]["tool_calls"]] == [
+        {"name": "f", "arguments": "{}"},
+        {"name": "g", "arguments": "{} "},
+    ]
+
+
+def test_spoken_answers_are_joined() -> None:
+    response = assembled(
+        chunk(delta(audio={"id": "au", "transcript": "Good "})),
+        chunk(delta(audio={"data": "AAAA", "transcript": "day."})),
+        chunk(delta(audio={"data": "BBBB", "expires_at": 5})),
+    )
+    assert response.body["choices"][0]["message"]["audio"] == {
+        "id": "au",
+        "transcript": "Good day.",
+        "data": "AAAABBBB",
+        "expires_at": 5,
+    }
+
+
+JUNK: Any = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+CALLS = st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "index": JUNK,
+            "id": JUNK,
+            "type": JUNK,
+            "function": JUNK | st.fixed_dictionaries({"name": JUNK, "arguments": JUNK}),
+        },
+    ),
+    max_size=3,
+)
+DELTAS = st.fixed_dictionaries(
+    {}, optional={"content": JUNK, "refusal": JUNK, "tool_calls": CALLS, "audio": JUNK, "reasoning": JUNK}
+)
+CHOICES = st.fixed_dictionaries(
+    {"index": JUNK, "delta": DELTAS},
+    optional={"finish_reason": JUNK, "logprobs": st.none() | st.dictionaries(st.text(max_size=3), JUNK)},
+)
+
+
+@given(st.lists(st.lists(CHOICES, max_size=2), max_size=3), JUNK)
+def test_what_was_collected_can_always_be_put_together(pieces: list[list[dict[str, Any]]], top: Any) -> None:
+    assembler = Assembler()
+    for choices in pieces:
+        assembler.add(chunk(*choices, id=top, model=top, service_tier=top, created=top))
+    response = assembler.response("asked-for", default_finish="stop")
+    assert isinstance(response.output, str)
+    assert isinstance(assembler.received, str)
+    assert all(type(text) in (str, type(None)) for text in (response.id, response.service_tier))
+    assert all(type(choice["finish_reason"]) is str for choice in response.body["choices"])

@@ -97,7 +97,8 @@ class OpenAI:
                 "include_usage": True,
             }
         with self._client.stream(self._path(call.model, "/chat/completions"), payload, call) as incoming:
-            if "json" in incoming.headers.get("content-type", ""):
+            kind = incoming.headers.get("content-type", "")
+            if "json" in kind or "html" in kind:
                 self._not_a_stream(incoming)
             yield from self._chunks(incoming)
 
@@ -149,6 +150,11 @@ class OpenAI:
         for choice in choices:
             if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
                 self._client.bad_body("a choice without a message", body)
+            message = choice["message"]
+            if not isinstance(message.get("content") or "", str | list):
+                self._client.bad_body("a message whose content is no text", body)
+            if not _are_calls(message.get("tool_calls")):
+                self._client.bad_body("a message whose tool calls are no list of calls", body)
 
     def _check_embeddings(self, body: dict[str, Any]) -> None:
         data = body.get("data")
@@ -195,8 +201,8 @@ class OpenAI:
             if content is not None and type(content) is not str:
                 _flatten(delta)
             calls = delta.get("tool_calls")
-            if calls and not (type(calls) is list and all(type(call) is dict for call in calls)):
-                self._client.bad("with tool calls in its stream that are no list of objects", data)
+            if calls and not _are_calls(calls):
+                self._client.bad("with tool calls in its stream that are no list of calls", data)
             index = choice.get("index") or 0
             if type(index) is not int:
                 self._client.bad("with a choice in its stream whose index is no number", data)
@@ -231,6 +237,18 @@ def _flatten(delta: dict[str, Any]) -> None:
     ]
     if thoughts:
         delta["reasoning_content"] = "".join(thoughts)
+
+
+def _are_calls(calls: Any) -> bool:
+    """Whether ``tool_calls``, or the pieces of some, are what they can be; none at all will do."""
+    if not calls:
+        return True
+    return isinstance(calls, list) and all(
+        isinstance(call, dict)
+        and isinstance(call.get("index") or 0, int)
+        and isinstance(call.get("function") or {}, dict)
+        for call in calls
+    )
 
 
 def _text(value: Any) -> str | None:

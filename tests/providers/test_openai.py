@@ -231,6 +231,12 @@ def test_usage(make: Make, upstream: Upstream, reported: Any, expected: Usage | 
         (up.json_body({"choices": {"0": {}}}), "an object without choices"),
         (up.json_body({"choices": ["text"]}), "a choice without a message"),
         (up.json_body({"choices": [{"message": "text"}]}), "a choice without a message"),
+        (up.json_body({"choices": [{"message": {"content": 5}}]}), "a message whose content is no text"),
+        (up.json_body({"choices": [{"message": {"tool_calls": "f()"}}]}), "tool calls are no list"),
+        (
+            up.json_body({"choices": [{"message": {"tool_calls": [{"function": 1}]}}]}),
+            "tool calls are no list",
+        ),
         (up.redirect(), "redirects (307) to http://127.0.0.1:9/v1"),
         (up.short_body(), "bytes early"),
     ],
@@ -440,6 +446,8 @@ def test_an_error_event_by_name_is_an_error(make: Make, upstream: Upstream) -> N
         b'data: {"choices": [{"delta": {"tool_calls": {"a": 1}}}]}\n\n',
         b'data: {"choices": [{"index": "a", "delta": {}}]}\n\n',
         b'data: {"choices": [{"logprobs": [1], "delta": {}}]}\n\n',
+        b'data: {"choices": [{"delta": {"tool_calls": [{"index": "a"}]}}]}\n\ndata: [DONE]\n\n',
+        b'data: {"choices": [{"delta": {"tool_calls": [{"function": "f()"}]}}]}\n\ndata: [DONE]\n\n',
         b"data: [DONE]\n\n",
         b"",
     ],
@@ -459,6 +467,10 @@ def test_a_stream_that_is_none_is_a_bad_response(make: Make, upstream: Upstream)
     assert "chat.completion" in (caught.value.received or "")
     with pytest.raises(errors.ProviderRejected):
         list(make().stream(call()))
+    upstream.respond(up.html())
+    with pytest.raises(errors.BadProviderResponse, match="not JSON \\(text/html") as caught:
+        list(make().stream(call()))
+    assert "Bad gateway" in (caught.value.received or "")
 
 
 def test_an_error_before_a_stream_is_raised(make: Make, upstream: Upstream) -> None:
