@@ -95,11 +95,18 @@ def _read_headers(
 
 
 def _add_metadata(found: dict[str, str], metadata: Mapping[str, Any]) -> None:
+    """Callers keep all kinds of things in ``metadata``, so what is too long is cut and never refused."""
     for name, value in metadata.items():
         if name == "tags" and isinstance(value, list):
-            _add_tags(found, value, "metadata.tags")
-        elif value is not None:
-            found[name] = value if type(value) is str else orjson.dumps(value).decode()
+            pairs = [_split(tag, "metadata.tags") for tag in value if type(tag) is str]
+        elif value is None:
+            continue
+        else:
+            pairs = [(name, value if type(value) is str else orjson.dumps(value).decode())]
+        for key, text in pairs:
+            key = key.replace("\x00", "").strip()[:MAX_NAME]
+            if key and len(found) < MAX_TAGS:
+                found[key] = text.replace("\x00", "")[:MAX_VALUE]
 
 
 def _add_tags(found: dict[str, str], tags: Any, param: str) -> None:

@@ -66,6 +66,21 @@ class Text(Exact):
             raise ValidationError(f"must have at most {self.longest} characters, not {len(value)}.")
 
 
+class Label(Text):
+    """A short text that is kept in the ledger."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(longest=512, **kwargs)
+
+    def describe(self) -> Json:
+        return {**super().describe(), "pattern": "^[^\\x00]*$"}
+
+    def check(self, value: Any) -> None:
+        super().check(value)
+        if "\x00" in value:
+            raise ValidationError("must not hold the character NUL.")
+
+
 class Flag(Exact):
     """True or false."""
 

@@ -44,7 +44,7 @@ _MOMENT: Json = {
                 r"(T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)?$"
             ),
         },
-        {"type": "number", "minimum": 0, "maximum": 4_000_000_000},
+        {"type": "number", "minimum": 0, "maximum": 253_402_300_799},
     ]
 }
 
@@ -105,13 +105,13 @@ def read_listing(query: MultiDict[str, str]) -> Listing:
         **texts,
         **words,
     )
-    return Listing(filters, _limit(query), _text(query, "cursor"))
+    return Listing(filters, _limit(query), query.get("cursor"))
 
 
 def moment(query: Mapping[str, str], name: str) -> float | None:
     """Seconds since the epoch, from any of the forms in which a moment can be said."""
     text = query.get(name)
-    if not text:
+    if text is None:
         return None
     ago = _AGO.fullmatch(text)
     if ago is not None:
@@ -153,7 +153,7 @@ def _check(value: str, name: str) -> None:
 
 def _word(query: Mapping[str, str], name: str, words: tuple[str, ...]) -> str | None:
     value = query.get(name)
-    if not value:
+    if value is None:
         return None
     if value not in words:
         raise InvalidRequest(f"`{name}` must be one of: {', '.join(words)}.", param=name)
@@ -162,7 +162,7 @@ def _word(query: Mapping[str, str], name: str, words: tuple[str, ...]) -> str | 
 
 def _amount(query: Mapping[str, str], name: str) -> Decimal | None:
     value = query.get(name)
-    if not value:
+    if value is None:
         return None
     try:
         amount = Decimal(value) if len(value) <= 40 else None
@@ -190,7 +190,7 @@ def _tags(query: MultiDict[str, str]) -> dict[str, str]:
 
 def _limit(query: Mapping[str, str]) -> int:
     value = query.get("limit")
-    if not value:
+    if value is None:
         return DEFAULT_LIMIT
     if not (value.isascii() and value.isdigit() and len(value) < 8 and 1 <= int(value) <= LARGEST_PAGE):
         raise InvalidRequest(f"`limit` must be a whole number from 1 to {LARGEST_PAGE}.", param="limit")

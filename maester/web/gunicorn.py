@@ -25,6 +25,9 @@ BOOT_FAILED = 4
 _LONGEST_REQUEST_S = 660
 """A sync worker says nothing while it waits for a provider; this is longer than providers are given."""
 
+_SWITCH_S = 0.0005
+"""Seconds for which the thread that writes the ledger may keep the interpreter from requests."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -80,6 +83,7 @@ def post_worker_init(worker: Any) -> None:
             sys.exit(BOOT_FAILED)
     configure(service.runtime.settings)
     service.runtime.start()
+    sys.setswitchinterval(_SWITCH_S)
     _drain_on_term(service.drain)
 
 

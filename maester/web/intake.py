@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from maester.checks import parse_checks
 from maester.dialects import anthropic
 from maester.errors import InvalidRequest
-from maester.model import NOTHING, Request
+from maester.model import NOTHING, Check, Request
 
 from . import schemas
 from .attribution import attribution_of
@@ -59,18 +59,11 @@ def chat(environ: WSGIEnvironment, body: Json) -> Intake:
     schemas.check(schemas.CHAT, body)
     own = _own(body)
     stream = bool(body.get("stream"))
-    parameters = {name: value for name, value in body.items() if name not in _CHAT_OWN}
+    parameters = {name: whole(value) for name, value in body.items() if name not in _CHAT_OWN}
     include_usage = False
     options = body.get("stream_options")
-    if options is not None:
-        if not stream:
-            raise InvalidRequest("`stream_options` needs `stream: true`.", param="stream_options")
-        wanted = options.get("include_usage")
-        if wanted is not None and type(wanted) is not bool:
-            raise InvalidRequest(
-                "`stream_options.include_usage` must be true or false.", param="stream_options.include_usage"
-            )
-        include_usage = bool(wanted)
+    if options and stream:
+        include_usage = bool(options.get("include_usage"))
         rest = {name: value for name, value in options.items() if name != "include_usage"}
         if rest:
             parameters["stream_options"] = rest
@@ -80,7 +73,7 @@ def chat(environ: WSGIEnvironment, body: Json) -> Intake:
         messages=body["messages"],
         parameters=parameters,
         stream=stream,
-        checks=parse_checks(own.get("evaluate"), param="maester.evaluate"),
+        checks=_checks(own.get("evaluate"), "maester.evaluate"),
         on_failure=own.get("on_failure"),
         tags=about.tags,
         user=about.user,
@@ -103,9 +96,9 @@ def generate(environ: WSGIEnvironment, body: Json) -> Intake:
     request = Request(
         model=body["model"],
         messages=[{"role": "user", "content": prompt}] if messages is None else messages,
-        parameters={name: value for name, value in body.items() if name not in _GENERATE_OWN},
+        parameters={name: whole(value) for name, value in body.items() if name not in _GENERATE_OWN},
         stream=bool(body.get("stream")),
-        checks=parse_checks(body.get("evaluate")),
+        checks=_checks(body.get("evaluate"), "evaluate"),
         on_failure=body.get("on_failure"),
         tags=about.tags,
         user=about.user,
@@ -126,8 +119,8 @@ def embeddings(environ: WSGIEnvironment, body: Json) -> Intake:
     request = Request(
         model=body["model"],
         operation="embeddings",
-        input=body["input"],
-        parameters={name: value for name, value in body.items() if name not in _EMBEDDINGS_OWN},
+        input=_tokens(body["input"]),
+        parameters={name: whole(value) for name, value in body.items() if name not in _EMBEDDINGS_OWN},
         tags=about.tags,
         user=about.user,
         session=own.get("session") or about.session,
@@ -142,7 +135,7 @@ def message(environ: WSGIEnvironment, body: Json) -> Intake:
     :raises InvalidRequest: naming the field at fault.
     """
     own = _own(body)
-    native = {name: value for name, value in body.items() if name != "maester"} if own else body
+    native = {name: whole(value) for name, value in body.items() if name != "maester"}
     request = anthropic.request_from_messages(native, _format_headers(environ))
     if len(request.model) > schemas.MAX_MODEL:
         raise InvalidRequest(f"`model` must have at most {schemas.MAX_MODEL} characters.", param="model")
@@ -150,7 +143,7 @@ def message(environ: WSGIEnvironment, body: Json) -> Intake:
     about = attribution_of(environ, NOTHING, own.get("tags"))
     request = replace(
         request,
-        checks=parse_checks(own.get("evaluate"), param="maester.evaluate"),
+        checks=_checks(own.get("evaluate"), "maester.evaluate"),
         on_failure=own.get("on_failure"),
         tags=about.tags,
         user=request.user or about.user,
@@ -167,6 +160,26 @@ def _format_headers(environ: WSGIEnvironment) -> dict[str, str]:
         "anthropic-beta": environ.get("HTTP_ANTHROPIC_BETA"),
     }
     return {name: value for name, value in named.items() if value}
+
+
+def whole(value: Any) -> Any:
+    """``5`` for ``5.0``: in JSON the same number, to most providers not the same type."""
+    return int(value) if type(value) is float and value.is_integer() and abs(value) < 2**63 else value
+
+
+def _checks(value: Any, param: str) -> tuple[Check, ...] | None:
+    if type(value) is list:
+        value = [
+            {name: whole(parameter) for name, parameter in item.items()} if type(item) is dict else item
+            for item in value
+        ]
+    return parse_checks(value, param=param)
+
+
+def _tokens(value: Any) -> Any:
+    if type(value) is not list or type(value[0]) is str:
+        return value
+    return [_tokens(item) if type(item) is list else whole(item) for item in value]
 
 
 def alias_of(environ: WSGIEnvironment) -> str | None:

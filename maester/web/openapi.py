@@ -110,6 +110,8 @@ def _operation(operation: Operation) -> Json:
         "tags": [operation.tag],
         "responses": _responses(operation),
     }
+    if operation.description:
+        written["description"] = operation.description
     if operation.parameters:
         written["parameters"] = list(operation.parameters)
     if operation.body is not None:
@@ -126,7 +128,8 @@ def _body(operation: Operation) -> Json:
     body = operation.body
     written: Json = {"schema": ref(_schema_name(body)) if isinstance(body, type) else dict(body or {})}
     if operation.example is not None:
-        written["example"] = operation.example
+        # Not under OpenAPI's own name: tools would take it for all that there is to try.
+        written["x-example"] = operation.example
     return written
 
 
@@ -134,7 +137,11 @@ def _responses(operation: Operation) -> Json:
     content: Json = {operation.media: {"schema": answer_schema(operation)}}
     if operation.streams:
         content["text/event-stream"] = {
-            "schema": {"type": "string", "description": "With `stream: true`: server-sent events."}
+            "schema": {
+                "type": "object",
+                "description": "With `stream: true`: server-sent events, `data` in JSON.",
+                "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+            }
         }
     written: Json = {"200": {"description": "The answer.", "content": content}}
     problem = operation.error == "Problem"

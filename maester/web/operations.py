@@ -60,6 +60,7 @@ class Operation:
     open: bool = False
     media: str = "application/json"
     example: Json | None = None
+    description: str = ""
 
 
 def path_parameter(name: str, description: str) -> Json:
@@ -73,31 +74,11 @@ def path_parameter(name: str, description: str) -> Json:
     }
 
 
-_HEADERS: tuple[Json, ...] = (
-    {
-        "name": "X-Request-Id",
-        "in": "header",
-        "description": "The caller's own id of the request, by which it can be found again.",
-        "schema": {"type": "string", "pattern": r"^[!-~]([ -~]{0,198}[!-~])?$"},
-    },
-    {
-        "name": "x-maester-tags",
-        "in": "header",
-        "description": "Attribution labels: `team=search,feature=autocomplete`.",
-        "schema": {"type": "string", "pattern": r"^[0-9A-Za-z_.-]{1,40}(=[0-9A-Za-z_.-]{0,40})?$"},
-    },
-    {
-        "name": "x-maester-timeout-ms",
-        "in": "header",
-        "description": "Milliseconds after which the request is given up.",
-        "schema": {"type": "integer", "minimum": 1, "maximum": 86_400_000},
-    },
-    {
-        "name": "traceparent",
-        "in": "header",
-        "description": "W3C Trace Context.",
-        "schema": {"type": "string"},
-    },
+_HEADERS = (
+    "Headers that are read: `X-Request-Id`, the caller's own id, by which the request can be found again"
+    " (at most 200 printable ASCII characters); `x-maester-tags`, attribution labels such as"
+    " `team=search,feature=autocomplete`; `x-maester-timeout-ms`, after how many milliseconds to give up;"
+    " `traceparent` and `tracestate`, W3C Trace Context."
 )
 
 _INFERENCE_ID = path_parameter(
@@ -138,7 +119,7 @@ def _post(
     path: str, name: str, summary: str, answer: str, body: type[Schema] | Json, **more: Any
 ) -> Operation:
     return Operation(
-        "post", path, name, summary, "Inference", answer, body, statuses=_ASKED, parameters=_HEADERS, **more
+        "post", path, name, summary, "Inference", answer, body, statuses=_ASKED, description=_HEADERS, **more
     )
 
 

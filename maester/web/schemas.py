@@ -14,7 +14,7 @@ from marshmallow import INCLUDE, Schema, ValidationError
 from maester.errors import InvalidRequest
 
 from .conversation import MESSAGES, TOOLS, check_messages, check_tools
-from .fields import Checked, Either, Exact, Flag, Items, Number, Object, Text, Whole
+from .fields import Checked, Either, Exact, Flag, Items, Label, Number, Object, Text, Whole
 
 Json = dict[str, Any]
 
@@ -37,23 +37,62 @@ TAGS: Json = {
         },
     ]
 }
+
+
+def _evaluator(name: str, *required: str, **parameters: Json) -> Json:
+    return {
+        "type": "object",
+        "required": ["name", *required],
+        "properties": {
+            "name": {"const": name},
+            "required": {"type": "boolean"},
+            "label": {"type": "string", "minLength": 1, "maxLength": 100, "pattern": "^[!-~]+$"},
+            **parameters,
+        },
+        "additionalProperties": False,
+    }
+
+
+_LIMIT: Json = {"type": "integer", "minimum": 1, "maximum": 1_000_000}
+
 EVALUATE: Json = {
     "type": "array",
+    "maxItems": 64,
+    "description": "Evaluators by name, or with parameters. Plugins may bring more than these.",
     "items": {
         "anyOf": [
-            {"type": "string"},
-            {
-                "type": "object",
-                "required": ["name"],
-                "properties": {
-                    "name": {"type": "string"},
-                    "required": {"type": "boolean"},
-                    "label": {"type": "string"},
+            {"enum": ["non_empty"]},
+            _evaluator("non_empty"),
+            _evaluator(
+                "required_terms",
+                "terms",
+                terms={
+                    "type": "array",
+                    "minItems": 1,
+                    "maxItems": 100,
+                    "items": {"type": "string", "pattern": "^[!-~]{1,100}$"},
                 },
-            },
+                match={"enum": ["word", "substring"]},
+                mode={"enum": ["all", "any"]},
+                case_sensitive={"type": "boolean"},
+            ),
+            _evaluator("max_length", "characters", characters=_LIMIT, words=_LIMIT, tokens=_LIMIT),
         ]
     },
 }
+_STREAM_OPTIONS: Json = {
+    "type": "object",
+    "properties": {"include_usage": {"type": ["boolean", "null"]}},
+    "additionalProperties": True,
+}
+
+
+def _check_stream_options(value: Any) -> None:
+    if type(value) is not dict:
+        raise ValidationError("must be an object.")
+    wanted = value.get("include_usage")
+    if wanted is not None and type(wanted) is not bool:
+        raise ValidationError({"include_usage": ["must be true or false."]})
 
 
 def _anything(value: Any) -> None:
@@ -104,19 +143,37 @@ class Parameters(Envelope):
     service_tier = Text(longest=64, allow_none=True)
 
 
+class OwnSchema(Schema):
+    """The ``maester`` object in the body of a chat completion, embeddings or message: never forwarded."""
+
+    evaluate = Checked(_anything, EVALUATE, allow_none=True)
+    on_failure = Text(words=ON_FAILURE, allow_none=True)
+    tags = Checked(_anything, TAGS, allow_none=True)
+    session = Label(allow_none=True)
+
+
+class Own(Object):
+    """The same as a field; what is in it is checked when it is read."""
+
+    def describe(self) -> Json:
+        properties = {name: _described(field) for name, field in OWN.fields.items()}
+        return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _described(field: Any) -> Json:
+    return {"anyOf": [field.describe(), {"type": "null"}]}
+
+
 class ChatSchema(Parameters):
     """``POST /v1/chat/completions``."""
 
     messages = Checked(check_messages, MESSAGES, required=True)
     stream = Flag(allow_none=True)
-    stream_options = Object(allow_none=True)
+    stream_options = Checked(_check_stream_options, _STREAM_OPTIONS, allow_none=True)
     metadata = Object(allow_none=True)
-    user = Text(longest=512, allow_none=True)
-    safety_identifier = Text(longest=512, allow_none=True)
-    maester = Object(
-        allow_none=True,
-        metadata={"description": "Maester's own: `evaluate`, `tags`, `on_failure`. Never forwarded."},
-    )
+    user = Label(allow_none=True)
+    safety_identifier = Label(allow_none=True)
+    maester = Own(allow_none=True)
 
 
 class GenerateSchema(Parameters):
@@ -129,17 +186,8 @@ class GenerateSchema(Parameters):
     on_failure = Text(words=ON_FAILURE, allow_none=True)
     tags = Checked(_anything, TAGS, allow_none=True)
     metadata = Object(allow_none=True)
-    user = Text(longest=512, allow_none=True)
-    session = Text(longest=512, allow_none=True)
-
-
-class OwnSchema(Schema):
-    """The ``maester`` object in the body of a chat completion, embeddings or message."""
-
-    evaluate = Checked(_anything, EVALUATE, allow_none=True)
-    on_failure = Text(words=ON_FAILURE, allow_none=True)
-    tags = Checked(_anything, TAGS, allow_none=True)
-    session = Text(longest=512, allow_none=True)
+    user = Label(allow_none=True)
+    session = Label(allow_none=True)
 
 
 def _check_input(value: Any) -> None:
@@ -150,15 +198,20 @@ def _check_input(value: Any) -> None:
     if type(value) is not list or not value:
         raise ValidationError("must be a text, a list of texts, or lists of token ids.")
     kind = type(value[0])
-    if kind is not int and len(value) > MAX_INPUTS:
+    if kind not in (int, float) and len(value) > MAX_INPUTS:
         raise ValidationError(f"must have at most {MAX_INPUTS} texts, not {len(value)}.")
     for index, item in enumerate(value):
-        if type(item) is not kind or kind not in (str, int, list) or item == "" or item == []:
+        if kind in (int, float):
+            if not _is_token(item):
+                raise ValidationError({index: ["is not a token id."]})
+        elif type(item) is not kind or kind not in (str, list) or not item:
             raise ValidationError({index: ["must be a text that is not empty, or token ids, as the others."]})
-        if kind is int and not 0 <= item <= MAX_COUNT:
-            raise ValidationError({index: ["is not a token id."]})
-        if kind is list and not all(type(token) is int and 0 <= token <= MAX_COUNT for token in item):
+        elif kind is list and not all(_is_token(token) for token in item):
             raise ValidationError({index: ["must be a list of token ids."]})
+
+
+def _is_token(value: Any) -> bool:
+    return (type(value) is int or (type(value) is float and value.is_integer())) and 0 <= value <= MAX_COUNT
 
 
 MAX_INPUTS = 2048
@@ -189,8 +242,8 @@ class EmbeddingsSchema(Envelope):
     encoding_format = Text(words=("float", "base64"), allow_none=True)
     dimensions = Whole(least=1, most=1_000_000, allow_none=True)
     metadata = Object(allow_none=True)
-    user = Text(longest=512, allow_none=True)
-    maester = Object(allow_none=True)
+    user = Label(allow_none=True)
+    maester = Own(allow_none=True)
 
 
 CHAT = ChatSchema()

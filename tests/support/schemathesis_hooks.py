@@ -10,24 +10,24 @@ from typing import Any
 
 import schemathesis
 
-from maester.web import schemas
-from maester.web.operations import MESSAGES_BODY
-
-_KNOWN = {
-    "/v1/generate": frozenset(schemas.GENERATE.fields),
-    "/v1/chat/completions": frozenset(schemas.CHAT.fields),
-    "/v1/embeddings": frozenset(schemas.EMBEDDINGS.fields),
-    "/v1/messages": frozenset(MESSAGES_BODY["properties"]),
-}
+_TAKEN = frozenset(
+    {
+        *("model", "messages", "prompt", "input", "stream", "stream_options", "max_tokens", "temperature"),
+        *("top_p", "seed", "stop", "n", "presence_penalty", "frequency_penalty", "logit_bias", "tools"),
+        *("user", "safety_identifier", "metadata", "maester", "evaluate", "tags", "on_failure", "session"),
+        *("encoding_format", "system", "stop_sequences", "parallel_tool_calls"),
+    }
+)
+"""What the echo provider takes."""
 
 
 @schemathesis.hook
 def map_body(context: Any, body: Any) -> Any:
-    """A body for a model that there is, without fields that nobody has described."""
-    known = _KNOWN.get(context.operation.path)
-    if known is None or not isinstance(body, dict):
+    """A body for a model that there is, of fields that its provider takes."""
+    if not isinstance(body, dict) or not isinstance(body.get("model"), str) or not body["model"]:
         return body
-    mapped = {name: value for name, value in body.items() if name in known}
-    if isinstance(mapped.get("model"), str) and mapped["model"]:
-        mapped["model"] = "echo"
+    mapped = {name: value for name, value in body.items() if name in _TAKEN}
+    mapped["model"] = "echo"
+    if mapped.get("max_tokens") == 0:
+        mapped["max_tokens"] = 1  # what the echo provider can do
     return mapped

@@ -82,15 +82,15 @@ def test_filters(reader: FlaskClient, query: str, count: int) -> None:
 
 def test_pages_follow_each_other(reader: FlaskClient) -> None:
     seen: list[str] = []
-    cursor = ""
+    place = ""
     while True:
-        page = reader.get(f"/v1/inferences?tag=parity&limit=4&cursor={cursor}").get_json()
+        page = reader.get(f"/v1/inferences?tag=parity&limit=4{place}").get_json()
         seen += [item["alias"] for item in page["data"]]
         assert page["object"] == "list"
         assert page["has_more"] is (page["next_cursor"] is not None)
         if not page["has_more"]:
             break
-        cursor = page["next_cursor"]
+        place = f"&cursor={page['next_cursor']}"
     assert seen == [f"mine-{number}" for number in reversed(range(10))]
 
 

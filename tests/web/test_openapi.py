@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
 import pytest
-import schemathesis
 from flask import Flask
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, Phase, settings
 
-from maester.runtime import Runtime
-from maester.web import create_app
 from maester.web.components import COMPONENTS
 from maester.web.openapi import document
+from support.server import Server, clean_environ
 
 
 @pytest.fixture(scope="module")
@@ -91,33 +90,26 @@ def test_the_page_needs_nothing_from_elsewhere(client: FlaskClient) -> None:
         assert "http" not in client.get(address).text
 
 
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    folder: Path = tmp_path_factory.mktemp("api")
-    with Runtime.build(environ={"MAESTER_DATA_DIR": str(folder)}) as runtime:
-        app = create_app(runtime, patience_s=0)
-        yield schemathesis.openapi.from_wsgi("/openapi.json", app)
+HOOKED = {"PYTHONPATH": str(Path(__file__).parents[1]), "SCHEMATHESIS_HOOKS": "support.schemathesis_hooks"}
 
 
-schema = schemathesis.pytest.from_fixture("api")
-
-
-@schemathesis.hook
-def map_body(context: Any, body: Any) -> Any:
-    """Ask for a model that there is, and only for parameters that its provider takes."""
-    if isinstance(body, dict) and isinstance(body.get("model"), str):
-        body["model"] = "echo"
-    return body
-
-
-@schema.parametrize()
-@settings(
-    max_examples=20,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
-def test_the_service_keeps_to_its_description(case: Any) -> None:
-    case.call_and_validate()
+@pytest.mark.parametrize("hooks", [{}, HOOKED], ids=["as it is", "for the echo provider"])
+def test_schemathesis_finds_nothing(tmp_path: Path, hooks: dict[str, str]) -> None:
+    with Server(tmp_path) as server:
+        found = subprocess.run(
+            [
+                str(Path(sys.executable).with_name("schemathesis")),
+                "run",
+                f"{server.url}/openapi.json",
+                "--generation-deterministic",
+                "--max-examples=5",
+                "--no-color",
+            ],
+            cwd=tmp_path,
+            env={**clean_environ(), **hooks},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert found.returncode == 0, found.stdout[-20_000:] + found.stderr
+        assert "a view failed" not in server.log

@@ -81,7 +81,7 @@ const tryIt = (method, path, operation, parameters) => {
   if (rows.length) parts.push(table(["Parameter", "In", "Value"], rows));
   let body = null;
   if (operation.requestBody) {
-    const example = JSON.stringify(operation.requestBody.content["application/json"].example || {}, null, 2);
+    const example = JSON.stringify(operation.requestBody.content["application/json"]["x-example"] || {}, null, 2);
     body = element("textarea", { rows: 8, value: example, spellcheck: false, ariaLabel: "Body" });
     parts.push(body);
   }
@@ -97,6 +97,7 @@ const tryIt = (method, path, operation, parameters) => {
 const operationView = (root, path, method, operation) => {
   const parts = [];
   const parameters = operation.parameters || [];
+  if (operation.description) parts.push(element("p", { textContent: operation.description }));
   if (parameters.length) {
     const rows = parameters.map((one) => [code(one.name), one.in, one.description || ""]);
     parts.push(element("h3", { textContent: "Parameters" }), table(["Name", "In", ""], rows));
