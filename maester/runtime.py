@@ -12,9 +12,9 @@ from types import TracebackType
 
 from . import config as configuration
 from .chain import Chain, InferenceStream
-from .contracts import PricingSource
+from .contracts import PricingSource, Slot
 from .database import Database
-from .errors import LedgerError
+from .errors import ConfigError, LedgerError
 from .ledger.keys import KeyStore
 from .ledger.queries import Ledger
 from .model import NOTHING, Caller, Inference, Request
@@ -49,7 +49,8 @@ class Runtime:
     def __init__(self, settings: Settings, registry: Registry) -> None:
         """Put the parts together; `build` is the usual way.
 
-        :raises ConfigError: when the configuration names something that no plugin brings.
+        :raises ConfigError: when the configuration names something that no plugin brings, or disables
+            every stage that calls a provider.
         """
         configuration.check_names(
             settings,
@@ -57,6 +58,12 @@ class Runtime:
             stages=[placed.stage.name for placed in registry.stages],
             evaluators=registry.evaluators,
         )
+        enabled = [p for p in registry.stages if p.stage.name not in settings.disabled_stages]
+        if all(placed.slot != Slot.GATEWAY for placed in enabled):
+            raise ConfigError(
+                "[stages] disabled leaves no stage that calls a provider; take 'gateway' off the list.",
+                param="stages.disabled",
+            )
         self.settings = settings
         self.registry = registry
         self.database = Database(settings.ledger_url)
@@ -70,7 +77,6 @@ class Runtime:
             for name in registry.providers
         }
         self.router = Router(settings, registry.providers, families, self.price_book)
-        enabled = [p for p in registry.stages if p.stage.name not in settings.disabled_stages]
         self.chain = Chain(enabled)
         self._started = False
         self._closed = threading.Event()

@@ -33,9 +33,10 @@ class AdmitStage:
         self._evaluators: Mapping[str, Evaluator] = {}
 
     def bind(self, runtime: Runtime) -> None:
-        """Look up, once, which sinks want to be told."""
+        """Look up, once, which sinks want to be told; none where they would not hear of the end."""
         self._evaluators = runtime.registry.evaluators
-        self._admits = tuple(sink.admit for sink in runtime.registry.sinks if hasattr(sink, "admit"))
+        if LogStage.name not in runtime.settings.disabled_stages:
+            self._admits = tuple(sink.admit for sink in runtime.registry.sinks if hasattr(sink, "admit"))
 
     def run(self, inference: Inference) -> None:
         """Admit.
