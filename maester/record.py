@@ -20,7 +20,8 @@ def record_of(inference: Inference, *, capture: bool = True) -> Json:
     """Everything that is known of an inference.
 
     :param capture: whether messages, parameters and the answer itself are included. Without it the
-        record still says what, when, how much and how good, and has the answer's hash.
+        record still says what, when, how much and how good, and has the answer's hash; of a failure it
+        has everything but the provider's own words.
     """
     request, response, trace = inference.request, inference.response, inference.trace
     caller, route = inference.caller, inference.route
@@ -43,7 +44,7 @@ def record_of(inference: Inference, *, capture: bool = True) -> Json:
         "response_model": response.model if response else None,
         "response_id": response.id if response else None,
         "finish_reason": response.finish_reason if response else None,
-        "error": inference.error.as_dict() if inference.error else None,
+        "error": error_view(inference.error.as_dict() if inference.error else None, capture=capture),
         "key_id": caller.key_id if caller else None,
         "user": request.user,
         "session": request.session,
@@ -138,8 +139,24 @@ def result_view(evaluation: Evaluation) -> Json:
     }
 
 
+def error_view(error: Mapping[str, Any] | None, *, capture: bool = True) -> Json | None:
+    """An error as it is kept; the provider's message only when content is captured.
+
+    Providers like to quote the request in it. Their status, code and id of the call say what happened.
+    """
+    if error is None:
+        return None
+    kept = dict(error)
+    said = (kept.get("provider") or {}).get("message")
+    if capture or not said:
+        return kept
+    kept["message"] = kept["message"].replace(f": {said}", ".")
+    kept["provider"] = {name: value for name, value in kept["provider"].items() if name != "message"}
+    return kept
+
+
 def attempt_view(attempt: Attempt, *, capture: bool = True) -> Json:
-    """One attempt; what was received of a failed answer only when content is captured."""
+    """One attempt; a provider's own words of its failure only when content is captured."""
     return {
         "number": attempt.number,
         "provider": attempt.provider,
@@ -154,7 +171,7 @@ def attempt_view(attempt: Attempt, *, capture: bool = True) -> Json:
         "finish_reason": attempt.finish_reason,
         "service_tier": attempt.service_tier,
         "usage": attempt.usage.as_dict() if attempt.usage else None,
-        "error": attempt.error,
+        "error": error_view(attempt.error, capture=capture),
         "received": attempt.received if capture else None,
     }
 

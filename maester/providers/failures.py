@@ -229,15 +229,16 @@ def _build(
     secrets: Iterable[str],
 ) -> ProviderError:
     message = blotted(said.message, secrets) if said.message else None
+    call = said.request_id or request_id(headers)
     kind, doing = _kind(status)
     text = f"Provider {provider} {doing} ({status})"
     error = kind(
         f"{text}: {message}" if message else f"{text}.",
         provider=provider,
         status=status,
-        provider_code=said.code,
+        provider_code=blotted(said.code, secrets) if said.code else None,
         provider_message=message or (received[:500] if said == Said() and received else None),
-        provider_request_id=said.request_id or request_id(headers),
+        provider_request_id=blotted(call, secrets) if call else None,
         received=received or None,
         param=said.param if kind is ProviderRejected else None,
         retry_after_s=retry_after_s(headers),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from maester.errors import ProviderRejected
 from maester.record import record_of
 from support.inferences import answer, finished, open_inference, stored
 from support.recorder import Recorder
@@ -48,6 +49,31 @@ def test_without_capture_no_word_of_anyone_is_kept(local: Recorder, tmp_path: Pa
     assert b"secret" not in quiet.journal
     quiet.close()
     assert local.ledger.get(record["request_id"]) == stored(record)
+
+
+def test_without_capture_a_provider_that_quotes_the_request_is_not_quoted() -> None:
+    said = "Your prompt 'A secret question.' is not allowed."
+    rejected = ProviderRejected(
+        f"Provider openai rejected the request (400): {said}",
+        provider="openai",
+        status=400,
+        provider_code="content_filter",
+        provider_message=said,
+        provider_request_id="req_1",
+        received=said,
+    )
+    inference = answer(open_inference("A secret question."), error=rejected)
+    record = record_of(inference, capture=False)
+    assert "secret" not in repr(record)
+    assert record["error"] == record["attempts"][0]["error"]
+    assert record["error"]["message"] == "Provider openai rejected the request (400)."
+    assert record["error"]["provider"] == {
+        "name": "openai",
+        "status": 400,
+        "code": "content_filter",
+        "request_id": "req_1",
+    }
+    assert said in record_of(inference)["error"]["message"], "and with it every word is kept"
 
 
 def test_an_outage_of_the_database_loses_nothing(recorder: Recorder) -> None:

@@ -155,7 +155,10 @@ def test_money_that_ran_out_is_not_worth_a_retry(body: Any) -> None:
 
 
 def test_our_own_key_is_blotted_out_wherever_the_provider_repeats_it() -> None:
-    body = {"error": {"message": "Incorrect API key provided: sk-1234.", "code": "invalid_api_key"}}
+    body = {
+        "error": {"message": "Incorrect API key provided: sk-1234.", "code": "invalid sk-1234"},
+        "request_id": "req-of-sk-1234",
+    }
     error = of(401, body, secrets=["sk-1234"])
     assert "sk-1234" not in f"{error.message}{error.provider_message}{error.received}{error.as_dict()}"
     assert "Incorrect API key provided: [secret]." in error.message
