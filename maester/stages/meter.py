@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from maester import native, tokens
-from maester.errors import BadProviderResponse
+from maester.errors import BadProviderResponse, ProviderTimeout
 from maester.inference import Inference
 from maester.model import Attempt
 from maester.pricing import PriceBook
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _ANSWER = re.compile(r'"(?:choices|content|candidates|response)"\s*:')
 """Found in the beginning of a broken answer that is one: not in an error, nor in a proxy's page."""
+
+_BROKEN_OFF = (BadProviderResponse.code, ProviderTimeout.code)
+"""Errors that may come after a part of an answer."""
 
 
 class MeterStage:
@@ -51,7 +54,7 @@ def _consumed(attempt: Attempt) -> bool:
     """
     if attempt.status != "error" or attempt.first_chunk_s is not None:
         return True
-    if not attempt.received or attempt.error is None or attempt.error.get("code") != BadProviderResponse.code:
+    if not attempt.received or attempt.error is None or attempt.error.get("code") not in _BROKEN_OFF:
         return False
     status = attempt.error.get("provider", {}).get("status")
     return (status is None or 200 <= status < 300) and _ANSWER.search(attempt.received) is not None

@@ -77,6 +77,8 @@ def failed(code: str, status: int | None, received: str | None) -> Any:
         (failed("bad_provider_response", 200, '{"error": {"message": "no"}}'), False),
         (failed("bad_provider_response", 302, '{"choices": []}'), False),
         (failed("provider_unavailable", 500, '{"choices": []}'), False),
+        (failed("provider_timeout", 200, '{"choices": [{"message": {"content": "hel'), True),
+        (failed("provider_timeout", 504, '{"choices": []}'), False),
         (failed("provider_timeout", None, None), False),
         (attempt_of("acme", "m", None, status="error"), False),
     ],
