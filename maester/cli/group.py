@@ -88,6 +88,19 @@ class Root(click.Group):
         ]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See `click.Group.parse_args`; nothing that is no text gets to a command.
+
+        :raises click.UsageError: when an argument is not UTF-8.
+        """
+        for word in args:
+            try:
+                word.encode()  # bytes that are not come as halves of surrogate pairs
+            except UnicodeEncodeError as exc:
+                shown = word.encode("utf-8", "backslashreplace").decode()
+                raise click.UsageError(f"The argument {shown!r} is not UTF-8 text.", ctx) from exc
+        return super().parse_args(ctx, args)
+
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
         """See `click.Command.make_context`, which also shows help."""
         with _reader():

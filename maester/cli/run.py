@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+import orjson
 
 from . import exits
 from .context import CommandLine, common_options, pass_line, read_text
@@ -32,12 +33,19 @@ def _pairs(context: click.Context, option: click.Parameter, values: tuple[str, .
     return found
 
 
+def _finite(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    """``nan`` and ``inf`` are numbers to Python, and not to JSON."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter("must be a finite number.", context, option)
+    return value
+
+
 def _parameters(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
     """``name=value`` where the value is JSON, or text where it is not."""
     found: dict[str, Any] = {}
     for name, text in _pairs(context, option, values).items():
         try:
-            found[name] = json.loads(text)
+            found[name] = orjson.loads(text)
         except ValueError:
             found[name] = text
     return found
@@ -54,7 +62,7 @@ def _checks(
     items: list[Any] = []
     for text in values:
         try:
-            items.append(json.loads(text) if text.lstrip().startswith("{") else text)
+            items.append(orjson.loads(text) if text.lstrip().startswith("{") else text)
         except ValueError as exc:
             raise click.BadParameter(f"{text!r} is not valid JSON: {exc}.", context, option) from exc
     return parse_checks(items, param="--evaluate")
@@ -66,7 +74,7 @@ def _checks(
 @click.option("-s", "--system", help="The system message.")
 @click.option("--stream", is_flag=True, help="Print the answer as it arrives.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Most tokens of the answer.")
-@click.option("--temperature", type=float, help="How much chance there is in the answer.")
+@click.option("--temperature", type=float, callback=_finite, help="How much chance there is in the answer.")
 @click.option(
     "-p",
     "--parameter",
@@ -98,7 +106,12 @@ def _checks(
 )
 @click.option("--user", help="The end user, for attribution.")
 @click.option("--session", help="The conversation, for attribution.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds for all of it.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=_finite,
+    help="Seconds for all of it.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No summary on stderr.")
 @common_options
 @pass_line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,22 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     done = maester("config", "check", "--config", "nowhere.toml", cwd=tmp_path)
     assert done.returncode == exits.CONFIG
     assert "nowhere.toml does not exist" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("trace",),
+        ("inferences", "show"),
+        ("inferences", "list", "--model"),
+        ("keys", "revoke"),
+        ("keys", "create", "--name", "a", "--models"),
+    ],
+)
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path, words: tuple[str, ...]) -> None:
+    done = maester(*words, os.fsdecode(b"a\xff"), "--json", cwd=tmp_path)
+    assert done.returncode == exits.USAGE
+    assert "is not UTF-8 text" in json.loads(done.stderr)["error"]["message"]
 
 
 def test_a_reader_that_went_away_is_no_error(tmp_path: Path) -> None:

@@ -176,6 +176,9 @@ def test_a_check_that_blocks_keeps_the_answer_back(invoke: Invoke) -> None:
         ("--parameter", "=1"),
         ("--max-tokens", "0"),
         ("--temperature", "warm"),
+        ("--temperature", "nan"),
+        ("--timeout", "nan"),
+        ("--timeout", "inf"),
     ],
 )
 def test_what_makes_no_sense_is_a_wrong_command_line(invoke: Invoke, words: tuple[str, ...]) -> None:

@@ -274,6 +274,15 @@ def test_maesters_own_object_is_checked(client: FlaskClient, own: Any, param: st
     assert response.get_json()["error"]["param"] == param
 
 
+def test_checks_of_embeddings_are_checked_and_skipped(client: FlaskClient) -> None:
+    body = {"model": "echo", "input": "a", "maester": {"evaluate": ["non_empty"]}}
+    (result,) = client.post("/v1/embeddings", json=body).get_json()["maester"]["evaluation"]["results"]
+    assert result["state"] == "skipped"
+    response = client.post("/v1/embeddings", json={**body, "maester": {"evaluate": 5}})
+    assert response.status_code == 400
+    assert response.get_json()["error"]["param"] == "maester.evaluate"
+
+
 @pytest.mark.parametrize("timeout", ["0", "-1", "x", "1.5", "9" * 30, "1e3", ""])
 def test_a_wrong_deadline_is_refused(client: FlaskClient, timeout: str) -> None:
     response = client.post("/v1/chat/completions", json=HELLO, headers={"x-maester-timeout-ms": timeout})
