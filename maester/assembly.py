@@ -114,7 +114,9 @@ class _Choice:
                 elif name in _JOINED and isinstance(value, str):
                     self.joined.setdefault(name, []).append(value)
                 elif name == "audio" and isinstance(value, Mapping):
-                    _join_texts(self.other.setdefault(name, {}), value, ("data", "transcript"))
+                    if not isinstance(self.other.get(name), dict):
+                        self.other[name] = {}
+                    _join_texts(self.other[name], value, ("data", "transcript"))
                 elif value is not None and name != "role":
                     self.other[name] = value
         for name, values in (choice.get("logprobs") or {}).items():
