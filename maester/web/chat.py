@@ -31,6 +31,8 @@ def completion(inference: Inference) -> Json:
     """The provider's answer in OpenAI's form, with the ``maester`` object added."""
     response = inference.response
     body = {**(response.body if response is not None else {}), "maester": summary(inference)}
+    if body.get("id") is None:
+        body["id"] = f"chatcmpl-{inference.request_id}"
     if body.get("usage") is None:
         body["usage"] = _usage(inference)
     return body

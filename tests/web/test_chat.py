@@ -51,6 +51,15 @@ def test_the_providers_own_body_is_passed_on(client: FlaskClient, misbehaving: U
     assert body["choices"][0]["message"]["content"] == "Hello"
 
 
+def test_what_the_provider_left_out_is_filled_in(client: FlaskClient, misbehaving: Upstream) -> None:
+    misbehaving.by_model["bare"] = completion("Hello", id=None, usage=None)
+    response = client.post("/v1/chat/completions", json={**HELLO, "model": "up/bare"})
+    body = response.get_json()
+    assert body["id"] == f"chatcmpl-{response.headers['x-request-id']}"
+    assert body["usage"]["completion_tokens"] == 1
+    assert body["maester"]["cost"]["estimated"]
+
+
 def test_headers_tell_what_is_known(client: FlaskClient) -> None:
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     response = client.post(
