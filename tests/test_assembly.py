@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from maester import Chunk, Usage
@@ -159,6 +159,8 @@ CHOICES = st.fixed_dictionaries(
 
 
 @given(st.lists(st.lists(CHOICES, max_size=2), max_size=3), JUNK)
+@example([[{"index": 0, "delta": {"audio": 5}}, {"index": 0, "delta": {"audio": {"data": "AA"}}}]], None)
+@example([[{"index": 0, "delta": {"tool_calls": [{"index": "a", "function": 7}, {"index": 1}]}}]], None)
 def test_what_was_collected_can_always_be_put_together(pieces: list[list[dict[str, Any]]], top: Any) -> None:
     assembler = Assembler()
     for choices in pieces:
