@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -32,5 +32,22 @@ def offload(work: Callable[[], T]) -> T:
     """Do blocking work: under gevent in one of its pool's real threads while other greenlets run on."""
     if not patched():
         return work()
-    result: T = sys.modules["gevent"].get_hub().threadpool.apply(work)
-    return result
+    outcome: _Outcome[T] = _Outcome()
+
+    def run() -> None:
+        try:
+            outcome.result = work()
+        except BaseException as exc:  # noqa: BLE001 - a pool prints what it catches; it is raised below
+            outcome.error = exc
+
+    sys.modules["gevent"].get_hub().threadpool.apply(run)
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.result
+
+
+class _Outcome(Generic[T]):
+    """What came of work in another thread."""
+
+    result: T
+    error: BaseException | None = None

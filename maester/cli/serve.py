@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import maester
-from maester.errors import ConfigError, Unavailable
+from maester.errors import ConfigError, LedgerError, Unavailable
 
 from .announcement import Description, banner, describe
 from .context import CommandLine, common_options, pass_line
@@ -157,6 +157,10 @@ def _keys(settings: Settings) -> Iterator[Keys]:
     """The keys; the ledger's database, which is slow to import, is opened only if there is one."""
     path = settings.ledger_url.removeprefix("sqlite:///")
     if path != settings.ledger_url and not Path(path).exists():
+        try:
+            Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as exc:
+            raise LedgerError(f"The ledger {settings.ledger_url} cannot be made: {exc}") from exc
         yield _NoKeys()
         return
     from maester.database import Database

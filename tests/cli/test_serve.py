@@ -194,6 +194,14 @@ def test_a_wrong_configuration_is_told_before_anything_starts(tmp_path: Path) ->
     assert not (tmp_path / "maester-data").exists()
 
 
+def test_a_folder_that_cannot_be_made_is_told_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = maester("serve", "--port", "0", "--data-dir", str(tmp_path / "file" / "data"), cwd=tmp_path)
+    assert done.returncode == exits.UNAVAILABLE
+    assert done.stderr.startswith("error [ledger_error] ")
+    assert done.stdout == ""
+
+
 def test_every_option_reaches_the_settings_whatever_the_environment_says(tmp_path: Path) -> None:
     options = {
         "host": "localhost",
