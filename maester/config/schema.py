@@ -170,7 +170,9 @@ class EvaluateSection(Section):
 class PriceSection(Section):
     """``[[prices]]``: what one model costs, from when on, and under which conditions."""
 
-    provider = Text("Provider family that the price is for, as in a provider's `price_as`.", required=True)
+    provider = Text(
+        "Whose price it is: a provider family, as in `price_as`, or a provider's own name.", required=True
+    )
     model = Text("The model's name, or a pattern as `match` says.", required=True)
     match = Choice("How `model` is compared.", "exact", "prefix", "regex", load_default="exact")
     valid_from = Moment("First moment of validity; ever since unless set.", load_default=None)

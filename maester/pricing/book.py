@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 Ordered = Iterable[tuple[int, PricingSource]]
 
-PlanKey = tuple[str, str | None, str, str | None]
+PlanKey = tuple[str, str, str | None, str, str | None]
 """Family, model that answered, model asked for, billed tier."""
 
 CACHED = 4096
@@ -116,7 +116,8 @@ class PriceBook:
             if self._database is None or not _stored(source):
                 rows[source.name] = _live_rows(source, order)
             indexed.append(_indexed(rows.get(source.name, ())))
-        self._state = _State(Rates(indexed), edition)
+        by_provider = [at for at, (_, s) in enumerate(self._sources) if getattr(s, "by_provider", False)]
+        self._state = _State(Rates(indexed, by_provider), edition)
 
     def cost_of(self, attempts: Sequence[Attempt], at: float) -> Cost:
         """What attempts cost, exactly, with a line for every unit of each.
@@ -136,7 +137,13 @@ class PriceBook:
             if usage is None:
                 continue
             estimated = estimated or usage.estimated
-            key = (attempt.provider_type, attempt.response_model, attempt.model, attempt.service_tier)
+            key = (
+                attempt.provider,
+                attempt.provider_type,
+                attempt.response_model,
+                attempt.model,
+                attempt.service_tier,
+            )
             plan = plans.get(key)
             if plan is None or not plan.start <= at < plan.end:
                 plan = state.plan(key, at)
@@ -235,9 +242,11 @@ class _State:
 
     def plan(self, key: PlanKey, at: float) -> Plan:
         """Work out what an attempt is charged by at a moment."""
-        family, response_model, model, billed = key
+        provider, family, response_model, model, billed = key
         names = (response_model, model) if response_model and response_model != model else (model,)
         found = self.rates.find(family.lower(), names)
+        if provider.lower() != family.lower():
+            found = [*self.rates.find_own(provider.lower(), names), *found]
         if found:
             plan = make_plan(found, standard_tier(billed), at)
         else:

@@ -183,10 +183,12 @@ class Rates:
     """Every price that is known, frozen.
 
     :param sources: for each source, in order of precedence, its entries by family.
+    :param by_provider: positions of those whose entries may stand under a provider's own name too.
     """
 
-    def __init__(self, sources: Sequence[dict[str, FamilyRates]]) -> None:
+    def __init__(self, sources: Sequence[dict[str, FamilyRates]], by_provider: Iterable[int] = ()) -> None:
         self._sources = tuple(sources)
+        self._by_provider = tuple(by_provider)
         self.families = frozenset(family for source in sources for family in source)
 
     def find(self, family: str, names: Sequence[str]) -> list[Found]:
@@ -198,6 +200,12 @@ class Rates:
             if hit is not None:
                 found.append(hit)
         return found
+
+    def find_own(self, provider: str, names: Sequence[str]) -> list[Found]:
+        """What is priced under a configured provider's own name."""
+        spellings = [spelling for name in names for spelling in _spellings(name)]
+        hits = (self._in_source(self._sources[at], provider, spellings) for at in self._by_provider)
+        return [hit for hit in hits if hit is not None]
 
     def families_of(self, name: str) -> tuple[str, ...]:
         """Families that have a price for a bare name, makers of models first."""

@@ -12,11 +12,15 @@ from maester.contracts import Price
 class ConfiguredPrices:
     """``[[prices]]`` of the configuration. They win over every other source.
 
+    Whoever writes them knows the configured providers by their names, so ``provider`` may be one of
+    these as well as a family; other sources know families only.
+
     ``version`` is a digest of them, so that a recorded cost shows which edition it was charged by.
     """
 
     name = "configuration"
     stored = False
+    by_provider = True
 
     def __init__(self, prices: Iterable[Price]) -> None:
         self._prices = tuple(prices)

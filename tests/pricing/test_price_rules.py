@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -27,14 +28,14 @@ from genai_prices.types import Provider as GenaiProvider
 from maester.contracts import Price
 from maester.model import Usage
 from maester.plugins import PluginLoader
-from maester.pricing import GenaiPrices, PriceBook, price_family
+from maester.pricing import ConfiguredPrices, GenaiPrices, PriceBook, price_family
 from maester.pricing.cards import STANDARD_TIERS
 from maester.pricing.families import FALLBACKS, family_of
 from maester.pricing.genai import unit_of
 from maester.pricing.match import compile_rule
 from maester.pricing.units import BY_NAME, UNCOUNTED, UNITS
 from maester.settings import ProviderSettings, Settings
-from support.prices import attempt_of, book_of
+from support.prices import attempt_of, book_of, whole_book
 
 
 @pytest.mark.parametrize(
@@ -248,3 +249,29 @@ def test_words_for_the_standard_tier_are_documented() -> None:
     text = PAGE.read_text("utf-8")
     spelt = {tier.replace("-", "_") for tier in STANDARD_TIERS if tier}
     assert [tier for tier in sorted(spelt) if f"`{tier}`" not in text] == []
+
+
+def test_the_configuration_may_price_a_provider_by_its_own_name() -> None:
+    book = PriceBook()
+    configured = ConfiguredPrices(
+        [
+            Price("local", "gpt-4o-mini", "input", Decimal("0.5")),
+            Price("local", "llama-3", "input", Decimal("0.25")),
+        ]
+    )
+    book.fill_if_empty([(0, configured), (1000, GenaiPrices())])
+    usage = Usage(input_tokens=2, output_tokens=1)
+
+    def charged(provider: str, model: str) -> dict[str, Decimal]:
+        attempt = replace(attempt_of("openai", model, usage), provider=provider)
+        return {line.unit: line.unit_price_usd for line in book.cost_of([attempt], 0.0).lines}
+
+    assert charged("Local", "gpt-4o-mini") == {"input": Decimal("0.5"), "output": Decimal("0.0000006")}
+    assert charged("local", "llama-3").get("input") == Decimal("0.25")
+    assert charged("openai", "gpt-4o-mini")["input"] == Decimal("0.00000015")
+    assert charged("openai", "llama-3") == {}
+
+
+def test_only_the_configuration_knows_providers_by_their_own_names() -> None:
+    attempt = replace(attempt_of("groq", "gpt-4o-mini", Usage(input_tokens=1)), provider="openai")
+    assert whole_book().cost_of([attempt], 0.0).priced is False
