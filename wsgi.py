@@ -6,7 +6,7 @@ import sys
 from maester.errors import MaesterError
 from maester.logs import configure
 from maester.runtime import Runtime
-from maester.web import create_app
+from maester.web import create_app, refusals
 
 try:
     runtime = Runtime.build()
@@ -16,5 +16,6 @@ except MaesterError as error:
     raise SystemExit(4) from error
 
 atexit.register(runtime.close)
+refusals.install()
 configure(runtime.settings)
 app = create_app(runtime)

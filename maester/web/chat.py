@@ -30,10 +30,12 @@ def blueprint(service: Service) -> Blueprint:
 def completion(inference: Inference) -> Json:
     """The provider's answer in OpenAI's form, with the ``maester`` object added."""
     response = inference.response
-    body = {**(response.body if response is not None else {}), "maester": summary(inference)}
+    if response is None:
+        raise ValueError("the inference has no answer")
+    body = {**response.body, "maester": summary(inference)}
     if body.get("id") is None:
         body["id"] = f"chatcmpl-{inference.request_id}"
-    if body.get("usage") is None:
+    if response.usage is None:  # none was reported, or none that makes sense
         body["usage"] = _usage(inference)
     return body
 

@@ -257,6 +257,7 @@ def test_the_configuration_may_price_a_provider_by_its_own_name() -> None:
         [
             Price("local", "gpt-4o-mini", "input", Decimal("0.5")),
             Price("local", "llama-3", "input", Decimal("0.25")),
+            Price("local", "llama-3", "output", Decimal("0.75")),
         ]
     )
     book.fill_if_empty([(0, configured), (1000, GenaiPrices())])
@@ -267,7 +268,7 @@ def test_the_configuration_may_price_a_provider_by_its_own_name() -> None:
         return {line.unit: line.unit_price_usd for line in book.cost_of([attempt], 0.0).lines}
 
     assert charged("Local", "gpt-4o-mini") == {"input": Decimal("0.5"), "output": Decimal("0.0000006")}
-    assert charged("local", "llama-3").get("input") == Decimal("0.25")
+    assert charged("local", "llama-3") == {"input": Decimal("0.25"), "output": Decimal("0.75")}
     assert charged("openai", "gpt-4o-mini")["input"] == Decimal("0.00000015")
     assert charged("openai", "llama-3") == {}
 

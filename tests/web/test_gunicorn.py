@@ -50,6 +50,27 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield running
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /v1/inferences/%s HTTP/1.1\r\nHost: a" % (b"a" * 5000), 414),
+        (b"GET /healthz HTTP/1.1\r\nHost: a\r\nbad header: <b>x</b>", 400),
+        (b"POST /v1/generate HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: zz", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-Long: %s" % (b"a" * 20000), 431),
+    ],
+    ids=["address", "header name", "coding", "header"],
+)
+def test_what_is_no_request_is_refused_in_the_same_form(served: Server, head: bytes, status: int) -> None:
+    with socket.create_connection(("127.0.0.1", served.port)) as client:
+        client.sendall(head + b"\r\n\r\n")
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    first, _, rest = answer.partition(b"\r\n")
+    assert first.startswith(b"HTTP/1.1 %d " % status)
+    error = json.loads(rest.partition(b"\r\n\r\n")[2])["error"]
+    assert {"message", "type", "param", "code"} <= error.keys()
+    assert error["code"] == "invalid_request"
+
+
 def test_every_kind_of_worker_answers_streams_and_records(served: Server) -> None:
     answer = served.post("/v1/chat/completions", CHAT)
     assert answer.status_code == 200
