@@ -7,7 +7,7 @@ keep no state of a request.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -50,15 +50,6 @@ class Provider(Protocol):
 
     def generate(self, call: Call) -> Response:
         """Answer a request in one piece."""
-        ...
-
-
-@runtime_checkable
-class StreamingProvider(Protocol):
-    """A provider that can also answer in pieces."""
-
-    def stream(self, call: Call) -> Iterator[Chunk]:
-        """Answer piece by piece; a truncated answer raises `BadProviderResponse`."""
         ...
 
 
@@ -191,6 +182,5 @@ __all__ = [
     "Sink",
     "Slot",
     "Stage",
-    "StreamingProvider",
     "Verdict",
 ]

@@ -12,7 +12,7 @@ from types import TracebackType
 
 from . import config as configuration
 from .chain import Chain, InferenceStream
-from .contracts import PricingSource, Slot
+from .contracts import Slot
 from .database import Database
 from .errors import ConfigError, LedgerError
 from .ledger.keys import KeyStore
@@ -71,7 +71,7 @@ class Runtime:
         self.ledger = Ledger(self.database)
         self.keys = KeyStore(self.database)
         self.price_book = PriceBook(self.database)
-        self.price_book.fill_if_empty(self.price_sources)
+        self.price_book.fill_if_empty(registry.pricing)
         families = {
             name: price_family(settings.providers[name]) if name in settings.providers else name
             for name in registry.providers
@@ -125,11 +125,6 @@ class Runtime:
             if start is not None:
                 start()
         threading.Thread(target=self._watch_prices, name="maester-prices", daemon=True).start()
-
-    @property
-    def price_sources(self) -> tuple[tuple[int, PricingSource], ...]:
-        """What fills the price book, in order of precedence."""
-        return self.registry.pricing
 
     def execute(
         self,
