@@ -233,7 +233,8 @@ def evaluation_values(record: Mapping[str, Any]) -> list[Values]:
     evaluation = record.get("evaluation")
     if not evaluation:
         return []
-    duration_s = record.get("duration_s")
+    get = record.get
+    duration_s = get("duration_s")
     ended = record["started_at"] + (duration_s if isinstance(duration_s, (int, float)) else 0.0)
     return [
         (
@@ -250,6 +251,8 @@ def evaluation_values(record: Mapping[str, Any]) -> list[Values]:
             result.get("explanation"),
             result.get("duration_s"),
             ended,
+            None if (parameters := result.get("parameters")) is None else encode(parameters).decode(),
+            get("job_id"),
         )
         for result in evaluation.get("results") or ()
     ]
