@@ -16,6 +16,8 @@
     │ ├ NotFound                   not_found               404
     │ │ └ UnknownModel             model_not_found         404
     │ ├ MethodNotAllowed           method_not_allowed      405
+    │ ├ Conflict                   conflict                409
+    │ ├ IdempotencyMismatch        idempotency_mismatch    422
     │ ├ RateLimited                rate_limited            429
     │ └ Cancelled                  cancelled               499
     ├ ProviderError                provider_error          502
@@ -31,6 +33,7 @@
     ├ EvaluationFailed             evaluation_failed       422
     ├ LedgerError                  ledger_error            503
     ├ Unavailable                  unavailable             503
+    │ └ QueueUnavailable           queue_unavailable       503
     └ InternalError                internal_error          500
 
 ``code`` is stable: clients may switch on it, it is OpenTelemetry's ``error.type``, and
@@ -174,6 +177,20 @@ class MethodNotAllowed(RequestError):
 
     code = "method_not_allowed"
     http_status = 405
+
+
+class Conflict(RequestError):
+    """The request does not fit what is there, or what is under way."""
+
+    code = "conflict"
+    http_status = 409
+
+
+class IdempotencyMismatch(RequestError):
+    """An ``Idempotency-Key`` was used before, for another request."""
+
+    code = "idempotency_mismatch"
+    http_status = 422
 
 
 class RateLimited(RequestError):
@@ -328,6 +345,12 @@ class Unavailable(MaesterError):
     code = "unavailable"
     http_status = 503
     retryable = True
+
+
+class QueueUnavailable(Unavailable):
+    """Background work needs Redis, which cannot be reached."""
+
+    code = "queue_unavailable"
 
 
 class InternalError(MaesterError):

@@ -111,6 +111,41 @@ class PluginSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class JobSettings:
+    """``[jobs]``: background work."""
+
+    redis_url: str | None = field(default=None, repr=False)
+    """Where the queue is. ``None`` for the Redis that ``maester worker --embedded`` runs, if it has
+    been started in this data folder, else the one at 127.0.0.1:6379."""
+    embedded: bool = False
+    """Whether only the embedded Redis will do."""
+    concurrency: int = 16
+    """Inferences under way at once in one worker process."""
+    chunk_size: int = 250
+    """Items of a job that one process takes up together."""
+    chunks_queued: int = 8
+    """Chunks of one job that wait in the queue at once, so that a large job does not block a small one."""
+    timeout_s: float = 86_400.0
+    """Seconds after which a job that is not done fails, unless it says otherwise."""
+    grace_s: float = 30.0
+    """Seconds that items in flight are given when a worker is told to end."""
+    lease_s: float = 30.0
+    """Seconds after which a chunk is taken from a worker that has given no sign of life."""
+    tries: int = 5
+    """How often an item is tried that fails for a reason that may pass."""
+    max_items: int = 100_000
+    """Most items of a job that is not made from a file."""
+    max_body_bytes: int = 209_715_200
+    """Largest body of a job, and largest file, in bytes."""
+    keep_days: int = 30
+    """Days after which an ended job's items and results, and files, are deleted."""
+    webhook_secret: str | None = field(default=None, repr=False)
+    """With what webhooks are signed; without it none are sent."""
+    webhook_hosts: tuple[str, ...] = ()
+    """Hosts of private networks that webhooks may go to; public ones always may."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration, checked.
 
@@ -135,6 +170,7 @@ class Settings:
     prices: tuple[Price, ...] = ()
     evaluate: EvaluateSettings = EvaluateSettings()
     plugins: PluginSettings = PluginSettings()
+    jobs: JobSettings = JobSettings()
     sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     named_sections: frozenset[str] | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -12,6 +12,7 @@ from ..errors import ConfigError
 from ..model import Check
 from ..settings import (
     EvaluateSettings,
+    JobSettings,
     LedgerSettings,
     LogSettings,
     ModelSettings,
@@ -44,6 +45,7 @@ def settings_of(resolved: Resolved) -> Settings:
             on_failure=values["evaluate"]["on_failure"],
         ),
         plugins=PluginSettings(**{name: tuple(each) for name, each in values["plugins"].items()}),
+        jobs=JobSettings(**{**values["jobs"], "webhook_hosts": tuple(values["jobs"]["webhook_hosts"])}),
         sections=MappingProxyType(dict(resolved.sections)),
         named_sections=frozenset(resolved.written),
         origins=MappingProxyType(dict(resolved.origins)),

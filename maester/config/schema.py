@@ -15,6 +15,7 @@ from marshmallow import ValidationError, validates_schema
 
 from ..settings import (
     EvaluateSettings,
+    JobSettings,
     LedgerSettings,
     LogSettings,
     ServerSettings,
@@ -64,6 +65,7 @@ _ALIAS = r"\S{1,200}"
 _SERVER = defaults_of(ServerSettings)
 _LEDGER = defaults_of(LedgerSettings)
 _LOG = defaults_of(LogSettings)
+_JOBS = defaults_of(JobSettings)
 
 
 class ServerSection(Section):
@@ -245,6 +247,78 @@ class PluginsSection(Section):
                 raise ValidationError({"required": {index: [f"{name!r} is also in plugins.disabled"]}})
 
 
+class JobsSection(Section):
+    """``[jobs]``"""
+
+    redis_url = Address(
+        "Redis that holds the queue; unless set, the one that `maester worker --embedded` runs, else"
+        " `redis://127.0.0.1:6379/0`.",
+        "redis",
+        "rediss",
+        local=("unix",),
+        example="redis://user:password@host:6379/0",
+        load_default=_JOBS["redis_url"],
+    )
+    embedded = Flag(
+        "Whether only the Redis of `maester worker --embedded` is used.", load_default=_JOBS["embedded"]
+    )
+    concurrency = Whole(
+        "Inferences under way at once in one worker process.", 1, 1024, load_default=_JOBS["concurrency"]
+    )
+    chunk_size = Whole(
+        "Items of a job that one process takes up together.", 1, 10_000, load_default=_JOBS["chunk_size"]
+    )
+    chunks_queued = Whole(
+        "Chunks of one job that are in the queue at once, so that a large job does not keep a small one"
+        " waiting.",
+        1,
+        10_000,
+        load_default=_JOBS["chunks_queued"],
+    )
+    timeout_s = Seconds(
+        "Seconds after which a job that is not done fails, unless it says otherwise.",
+        high=30 * 86_400,
+        load_default=_JOBS["timeout_s"],
+    )
+    grace_s = Seconds(
+        "Seconds that items in flight are given when a worker is told to end.",
+        zero=True,
+        load_default=_JOBS["grace_s"],
+    )
+    lease_s = Seconds(
+        "Seconds after which a chunk is taken from a worker that gives no sign of life.",
+        load_default=_JOBS["lease_s"],
+    )
+    tries = Whole(
+        "How often an item is tried that fails for a reason that may pass.",
+        1,
+        100,
+        load_default=_JOBS["tries"],
+    )
+    max_items = Whole(
+        "Most items of a job that is not made from a file.", 1, 10_000_000, load_default=_JOBS["max_items"]
+    )
+    max_body_bytes = Whole(
+        "Largest body of a job, and largest file, in bytes.", 1, 2**40, load_default=_JOBS["max_body_bytes"]
+    )
+    keep_days = Whole(
+        "Days after which items and results of an ended job, and files, are deleted.",
+        1,
+        36_500,
+        load_default=_JOBS["keep_days"],
+    )
+    webhook_secret = Text(
+        "With what webhooks are signed (`whsec_` and base64, as in Standard Webhooks); none are sent"
+        " without it.",
+        secret=True,
+        load_default=_JOBS["webhook_secret"],
+    )
+    webhook_hosts = Names(
+        "Hosts of this machine and of private networks that webhooks may go to; public ones always may.",
+        load_default=list,
+    )
+
+
 class Configuration(Section):
     """The whole of ``maester.toml``, but for the sections of plugins."""
 
@@ -271,6 +345,7 @@ class Configuration(Section):
     evaluate = Table(EvaluateSection, "What is checked where neither the model nor the request says.")
     prices = TableList(PriceSection, "Prices that win over every other source.")
     plugins = Table(PluginsSection, "What may load.")
+    jobs = Table(JobsSection, "Background work.")
 
 
 CONFIGURATION = Configuration()

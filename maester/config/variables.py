@@ -29,10 +29,11 @@ DIRECT: Mapping[str, Path] = {
     "MAESTER_LEDGER_URL": ("ledger", "url"),
     "MAESTER_LOG_LEVEL": ("log", "level"),
     "MAESTER_CAPTURE": ("log", "capture"),
+    "MAESTER_REDIS_URL": ("jobs", "redis_url"),
 }
 """Short names of what is set most often."""
 
-NOT_SETTINGS = frozenset({FILE_VARIABLE, "MAESTER_KEY", "MAESTER_REDIS_URL"})
+NOT_SETTINGS = frozenset({FILE_VARIABLE, "MAESTER_KEY"})
 """Variables of Maester's that are no setting of the file."""
 
 _SERVICE_LINK = re.compile(

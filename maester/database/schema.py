@@ -10,7 +10,6 @@ Request ids are UUIDv7, so that text order is the order in time.
 from __future__ import annotations
 
 from decimal import ROUND_DOWN, Context, Decimal
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -19,11 +18,19 @@ from sqlalchemy import (
     Double,
     Index,
     Integer,
-    LargeBinary,
-    MetaData,
     Table,
     Text,
 )
+
+from .job_schema import JOB_ENDED as JOB_ENDED
+from .job_schema import JOB_STATES as JOB_STATES
+from .job_schema import file_parts as file_parts
+from .job_schema import files as files
+from .job_schema import job_chunks as job_chunks
+from .job_schema import job_items as job_items
+from .job_schema import jobs as jobs
+from .naming import metadata as metadata
+from .naming import partial_index
 
 _EXACT = Context(prec=60)
 
@@ -50,14 +57,6 @@ def from_pico(value: int) -> Decimal:
     """A whole number of 1e-12 USD as USD."""
     return Decimal(value).scaleb(-12, _EXACT)
 
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
 
 inferences = Table(
     "inferences",
@@ -108,19 +107,15 @@ Index("ix_inferences_model", _columns.model, _columns.started_at)
 Index("ix_inferences_provider", _columns.provider, _columns.started_at)
 
 
-def _partial(name: str, *columns: Column[Any], only: Any) -> None:
-    Index(name, *columns, sqlite_where=only, postgresql_where=only)
-
-
 # Nearly every inference is ok, and what nearly all are is found fast by time alone.
-_partial("ix_inferences_job_id", _columns.job_id, only=_columns.job_id.is_not(None))
-_partial("ix_inferences_status", _columns.status, _columns.started_at, only=_columns.status != "ok")
-_partial(
+partial_index("ix_inferences_job_id", _columns.job_id, only=_columns.job_id.is_not(None))
+partial_index("ix_inferences_status", _columns.status, _columns.started_at, only=_columns.status != "ok")
+partial_index(
     "ix_inferences_evaluation", _columns.evaluation, _columns.started_at, only=_columns.evaluation != "passed"
 )
 for _name in ("response_model", "key_id", "user_id", "session_id", "trace_id", "output_hash"):
     _column = _columns[_name]
-    _partial(f"ix_inferences_{_name}", _column, _columns.started_at, only=_column.is_not(None))
+    partial_index(f"ix_inferences_{_name}", _column, _columns.started_at, only=_column.is_not(None))
 
 documents = Table(
     "documents",
@@ -198,13 +193,7 @@ evaluations = Table(
 """One row for each check of an inference, whether it ran at once or later. ``parameters`` is JSON, and
 kept where the check is still to be run or was asked for later; ``job_id`` is the job that ran it."""
 
-_pending = evaluations.c.state == "pending"
-Index(
-    "ix_evaluations_pending",
-    evaluations.c.evaluated_at,
-    sqlite_where=_pending,
-    postgresql_where=_pending,
-)
+partial_index("ix_evaluations_pending", evaluations.c.evaluated_at, only=evaluations.c.state == "pending")
 
 keys = Table(
     "keys",
@@ -221,8 +210,7 @@ keys = Table(
 """``hash`` is the SHA-256 of the whole key, ``prefix`` its beginning (to recognise it by), ``models``
 a JSON list."""
 
-_live = keys.c.revoked_at.is_(None)
-Index("uq_keys_live_name", keys.c.name, unique=True, sqlite_where=_live, postgresql_where=_live)
+partial_index("uq_keys_live_name", keys.c.name, only=keys.c.revoked_at.is_(None), unique=True)
 
 prices = Table(
     "prices",
@@ -261,140 +249,3 @@ meta = Table(
     Column("updated_at", Double, nullable=False),
 )
 """Single facts about the database, by name."""
-
-jobs = Table(
-    "jobs",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("created_at", Double, nullable=False),
-    Column("started_at", Double),
-    Column("cancelled_at", Double),
-    Column("finalizing_at", Double),
-    Column("ended_at", Double),
-    Column("deadline", Double, nullable=False),
-    Column("total", Integer, nullable=False),
-    Column("concurrency", Integer, nullable=False),
-    Column("spec", Text, nullable=False),
-    Column("errors", Text),
-    Column("endpoint", Text),
-    Column("input_file_id", Text),
-    Column("output_file_id", Text),
-    Column("error_file_id", Text),
-    Column("owner", Text, nullable=False),
-    Column("request_id", Text),
-    Column("trace_id", Text),
-    Column("idempotency_key", Text),
-    Column("idempotency_hash", Text),
-    Column("webhook_url", Text),
-    Column("webhook_state", Text),
-    Column("webhook_tries", Integer, nullable=False, server_default="0"),
-    Column("webhook_at", Double),
-)
-"""Background jobs. ``kind`` is ``generate``, ``evaluate`` or ``batch``; ``state`` one of `JOB_STATES`.
-``started_at`` is when the first item was begun, ``cancelled_at`` when cancellation was asked for,
-``deadline`` the moment at which the job fails. ``spec`` is JSON: what every item has in common.
-``owner`` is the id of the caller's key, empty where the service is open. ``request_id`` and ``trace_id``
-are those of the request that made the job. ``webhook_state`` is NULL, ``waiting``, ``delivered`` or
-``failed``; ``webhook_at`` when it is to be tried next."""
-
-JOB_STATES = (
-    "validating",
-    "queued",
-    "in_progress",
-    "cancelling",
-    "finalizing",
-    "completed",
-    "failed",
-    "expired",
-    "cancelled",
-)
-JOB_ENDED = ("completed", "failed", "expired", "cancelled")
-
-_unended = jobs.c.ended_at.is_(None)
-Index("ix_jobs_live", jobs.c.created_at, sqlite_where=_unended, postgresql_where=_unended)
-Index("ix_jobs_owner", jobs.c.owner, jobs.c.created_at)
-_partial("ix_jobs_trace_id", jobs.c.trace_id, only=jobs.c.trace_id.is_not(None))
-_partial("ix_jobs_request_id", jobs.c.request_id, only=jobs.c.request_id.is_not(None))
-_waiting = jobs.c.webhook_state == "waiting"
-Index("ix_jobs_webhook", jobs.c.webhook_at, sqlite_where=_waiting, postgresql_where=_waiting)
-_keyed = jobs.c.idempotency_key.is_not(None)
-Index(
-    "uq_jobs_idempotency",
-    jobs.c.owner,
-    jobs.c.idempotency_key,
-    unique=True,
-    sqlite_where=_keyed,
-    postgresql_where=_keyed,
-)
-
-job_chunks = Table(
-    "job_chunks",
-    metadata,
-    Column("job_id", Text, primary_key=True),
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("first", Integer, nullable=False),
-    Column("count", Integer, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("holder", Text),
-    Column("lease_until", Double),
-    Column("enqueued_at", Double),
-    Column("takes", Integer, nullable=False, server_default="0"),
-    Column("done", Integer, nullable=False, server_default="0"),
-    Column("failed", Integer, nullable=False, server_default="0"),
-    Column("cancelled", Integer, nullable=False, server_default="0"),
-    Column("interrupted", Integer, nullable=False, server_default="0"),
-    Column("retried", Integer, nullable=False, server_default="0"),
-    Column("input_tokens", BigInteger, nullable=False, server_default="0"),
-    Column("output_tokens", BigInteger, nullable=False, server_default="0"),
-    Column("cost_usd", BigInteger, nullable=False, server_default="0"),
-    Column("unpriced", Integer, nullable=False, server_default="0"),
-    sqlite_with_rowid=False,
-)
-"""What one RQ job works on: ``count`` items from the number ``first`` on. ``state`` is ``waiting``,
-``running`` or ``done``. ``holder`` is the process that has it until ``lease_until``; ``takes`` how often
-it was taken up. The counters are of its items, so that those of a job are the sum of its chunks'."""
-
-job_items = Table(
-    "job_items",
-    metadata,
-    Column("job_id", Text, primary_key=True),
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("custom_id", Text),
-    Column("url", Text),
-    Column("body", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("request_id", Text),
-    Column("tries", Integer, nullable=False, server_default="0"),
-    Column("status_code", Integer),
-    Column("result", Text),
-    Column("ended_at", Double),
-    sqlite_with_rowid=False,
-)
-"""One request of a job. ``state`` is ``pending``, ``running``, ``done``, ``failed`` or ``cancelled``.
-``request_id`` is that of the inference under way or last made for it, written before the provider is
-called. ``result`` is the answer's body as JSON, or the error's."""
-
-files = Table(
-    "files",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("owner", Text, nullable=False),
-    Column("filename", Text, nullable=False),
-    Column("purpose", Text, nullable=False),
-    Column("bytes", BigInteger, nullable=False),
-    Column("created_at", Double, nullable=False),
-    Column("expires_at", Double),
-    Column("whole", Boolean, nullable=False),
-    Index("ix_files_owner", "owner", "created_at"),
-)
-"""Files that jobs read and write. ``whole`` says that all of the parts are there."""
-
-file_parts = Table(
-    "file_parts",
-    metadata,
-    Column("file_id", Text, primary_key=True),
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("data", LargeBinary, nullable=False),
-)

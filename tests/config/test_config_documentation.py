@@ -38,6 +38,7 @@ HEADINGS = {
     "`[evaluate]`": ("evaluate",),
     "`[[prices]]`": ("prices", "*"),
     "`[plugins]`": ("plugins",),
+    "`[jobs]`": ("jobs",),
 }
 
 

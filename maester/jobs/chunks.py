@@ -1,0 +1,268 @@
+"""The part of a job that one process works on: taken under a lease, given back, or done.
+
+Whoever holds a chunk is alone with its items. Every transaction begins by renewing the lease, which
+fails for a holder whose chunk was taken over meanwhile: it then writes nothing any more.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
+
+from maester.database import Database, schema
+
+from .model import Chunk, Item, ItemState, Job, Outcome
+from .store import JobStore, item_of
+
+_j, _c, _i = schema.jobs.c, schema.job_chunks.c, schema.job_items.c
+
+RUNNABLE = ("queued", "in_progress", "cancelling")
+"""States of a job whose chunks may be taken."""
+
+
+class LeaseLost(Exception):
+    """The chunk was taken over by another process: what this one knows of it does not count any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A chunk that was taken.
+
+    :param stuck: items that were under way when an earlier holder died or lost the chunk.
+    :param former: who held it before, if it was not given back.
+    """
+
+    chunk: Chunk
+    job: Job
+    stuck: tuple[Item, ...]
+    former: str | None
+
+
+class ChunkStore:
+    """Chunks of jobs, for the processes that work on them.
+
+    :param lease_s: seconds without a sign of life after which a chunk may be taken over.
+    """
+
+    def __init__(self, database: Database, jobs: JobStore, lease_s: float) -> None:
+        self._database = database
+        self._jobs = jobs
+        self._lease_s = lease_s
+
+    def take(self, job_id: str, number: int, holder: str) -> Taken | None:
+        """Take a chunk; ``None`` when it is done, held by a living process, or its job has ended."""
+        now = time.time()
+
+        def work(connection: Connection) -> tuple[Chunk, str | None, tuple[Item, ...]] | None:
+            state = connection.execute(select(_j.state).where(_j.id == job_id)).scalar()
+            if state not in RUNNABLE:
+                return None
+            mine = and_(_c.job_id == job_id, _c.number == number)
+            before = connection.execute(select(schema.job_chunks).where(mine)).first()
+            free = or_(_c.holder.is_(None), _c.lease_until < now)
+            taken = update(schema.job_chunks).where(mine, _c.state != "done", free)
+            taken = taken.values(
+                state="running", holder=holder, lease_until=now + self._lease_s, takes=_c.takes + 1
+            )
+            if before is None or connection.execute(taken).rowcount != 1:
+                return None
+            begun = update(schema.jobs).where(_j.id == job_id, _j.state == "queued")
+            connection.execute(begun.values(state="in_progress"))
+            first = update(schema.jobs).where(_j.id == job_id, _j.started_at.is_(None))
+            connection.execute(first.values(started_at=now))
+            chunk = Chunk(job_id, number, before.first, before.size, holder)
+            stuck = select(schema.job_items).where(_within(chunk), _i.state == "running")
+            return chunk, before.holder, tuple(item_of(row) for row in connection.execute(stuck))
+
+        found = self._database.write(work)
+        if found is None:
+            return None
+        chunk, former, stuck = found
+        return Taken(chunk, self._jobs.require(job_id), stuck, former)
+
+    def advance(
+        self,
+        chunk: Chunk,
+        outcomes: Sequence[Outcome],
+        *,
+        want: int = 0,
+        not_now: Collection[int] = (),
+        identify: Callable[[], str] | None = None,
+    ) -> tuple[str, list[Item]]:
+        """Write what became of items, and begin others.
+
+        :param want: how many items to begin; each gets a request id of its own from `identify`, which is
+            thus on record before the provider is called.
+        :param not_now: numbers of items that are not to be begun yet.
+        :returns: the job's state, and the items that were begun.
+        :raises LeaseLost: when the chunk is not held any more; nothing is written then.
+        """
+
+        def work(connection: Connection) -> tuple[str, list[Item]]:
+            self._renew(connection, chunk, outcomes)
+            if outcomes:
+                connection.execute(_SETTLE, _settlements(chunk, outcomes))
+            state: str = connection.execute(select(_j.state).where(_j.id == chunk.job_id)).scalar() or ""
+            if want <= 0 or identify is None or state == "cancelling":
+                return state, []
+            query = select(schema.job_items).where(_within(chunk), _i.state == "pending")
+            if not_now:
+                query = query.where(_i.number.not_in(not_now))
+            rows = connection.execute(query.order_by(_i.number).limit(want)).all()
+            begun = [item_of(row, request_id=identify(), tries=row.tries + 1) for row in rows]
+            if begun:
+                connection.execute(_BEGIN, [_beginning(chunk, item) for item in begun])
+            return state, begun
+
+        return self._database.write(work)
+
+    def end_rest(
+        self, chunk: Chunk, state: ItemState, *, status_code: int | None = None, result: str | None = None
+    ) -> None:
+        """End every item that has not ended, all in the same way.
+
+        :raises LeaseLost: when the chunk is not held any more.
+        """
+
+        def work(connection: Connection) -> None:
+            self._renew(connection, chunk, ())
+            rest = update(schema.job_items).where(_within(chunk), _i.state.in_(("pending", "running")))
+            rest = rest.values(state=state, status_code=status_code, result=result, ended_at=time.time())
+            count = connection.execute(rest).rowcount
+            counted = update(schema.job_chunks).where(_held(chunk))
+            connection.execute(counted.values({state: _c[state] + count}))
+
+        self._database.write(work)
+
+    def close(self, chunk: Chunk) -> bool:
+        """Let go of a chunk: it is done, or waits again for somebody to take it; whether it is done."""
+
+        def work(connection: Connection) -> bool:
+            left = select(func.count()).where(_within(chunk), _i.state.in_(("pending", "running")))
+            done = connection.execute(left).scalar() == 0
+            closed = update(schema.job_chunks).where(_held(chunk))
+            connection.execute(
+                closed.values(
+                    state="done" if done else "waiting", holder=None, lease_until=None, enqueued_at=None
+                )
+            )
+            return done
+
+        return self._database.write(work)
+
+    def due(self, job_id: str, most: int) -> list[tuple[int, int]]:
+        """Chunks to put into the queue next, now marked as being there, so that `most` are there at once.
+
+        :returns: number, and how often it was taken before, of each.
+        """
+        now = time.time()
+
+        def work(connection: Connection) -> list[tuple[int, int]]:
+            there = or_(_c.state == "running", and_(_c.state == "waiting", _c.enqueued_at.is_not(None)))
+            count = connection.execute(select(func.count()).where(_c.job_id == job_id, there)).scalar() or 0
+            if count >= most:
+                return []
+            waiting = and_(_c.job_id == job_id, _c.state == "waiting", _c.enqueued_at.is_(None))
+            query = select(_c.number).where(waiting).order_by(_c.number).limit(most - count)
+            numbers = list(connection.execute(query).scalars())
+            marked = update(schema.job_chunks).where(waiting, _c.number.in_(numbers))
+            marked = marked.values(enqueued_at=now).returning(_c.number, _c.takes)
+            return sorted((row.number, row.takes) for row in connection.execute(marked))
+
+        return self._database.write(work)
+
+    def queued(self, job_id: str, before: float) -> list[tuple[int, int]]:
+        """Chunks that were put into the queue before a moment and that nobody has taken yet."""
+        query = select(_c.number, _c.takes).where(
+            _c.job_id == job_id, _c.state == "waiting", _c.enqueued_at < before
+        )
+        return self._database.read(lambda c: [(row.number, row.takes) for row in c.execute(query)])
+
+    def expired(self, job_id: str) -> list[tuple[int, int]]:
+        """Chunks whose holder gives no sign of life."""
+        query = select(_c.number, _c.takes).where(
+            _c.job_id == job_id, _c.state == "running", _c.lease_until < time.time()
+        )
+        return self._database.read(lambda c: [(row.number, row.takes) for row in c.execute(query)])
+
+    def forget_queued(self, job_id: str, numbers: Sequence[int]) -> None:
+        """Note that chunks are not in the queue: they get there again in their turn."""
+        lost = update(schema.job_chunks).where(
+            _c.job_id == job_id, _c.number.in_(numbers), _c.state == "waiting"
+        )
+        self._database.write(lambda connection: connection.execute(lost.values(enqueued_at=None)))
+
+    def _renew(self, connection: Connection, chunk: Chunk, outcomes: Sequence[Outcome]) -> None:
+        values: dict[str, Any] = {"lease_until": time.time() + self._lease_s}
+        for name, amount in _counted(outcomes).items():
+            if amount:
+                values[name] = _c[name] + amount
+        if connection.execute(update(schema.job_chunks).where(_held(chunk)).values(values)).rowcount != 1:
+            raise LeaseLost(f"chunk {chunk.number} of {chunk.job_id}")
+
+
+def _counted(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """What outcomes add to a chunk's counters."""
+    counted = dict.fromkeys(("done", "failed", "cancelled", "interrupted", "retried"), 0)
+    for outcome in outcomes:
+        if outcome.interrupted:
+            counted["interrupted"] += 1
+        if outcome.state == "pending":
+            counted["retried"] += 0 if outcome.interrupted else 1
+        else:
+            counted[outcome.state] += 1
+    counted["input_tokens"] = sum(outcome.input_tokens for outcome in outcomes)
+    counted["output_tokens"] = sum(outcome.output_tokens for outcome in outcomes)
+    counted["cost_usd"] = sum(outcome.cost_usd or 0 for outcome in outcomes)
+    counted["unpriced"] = sum(outcome.cost_usd is None for outcome in outcomes)
+    return counted
+
+
+def _held(chunk: Chunk) -> Any:
+    return and_(_c.job_id == chunk.job_id, _c.number == chunk.number, _c.holder == chunk.holder)
+
+
+def _within(chunk: Chunk) -> Any:
+    last = chunk.first + chunk.size - 1
+    return and_(_i.job_id == chunk.job_id, _i.number.between(chunk.first, last))
+
+
+_THIS = and_(_i.job_id == bindparam("b_job"), _i.number == bindparam("b_number"))
+_BEGIN = (
+    update(schema.job_items)
+    .where(_THIS)
+    .values(state="running", request_id=bindparam("b_request"), tries=_i.tries + 1)
+)
+_SETTLE = (
+    update(schema.job_items)
+    .where(_THIS)
+    .values(
+        state=bindparam("b_state"),
+        status_code=bindparam("b_status"),
+        result=bindparam("b_result"),
+        ended_at=bindparam("b_ended"),
+    )
+)
+
+
+def _beginning(chunk: Chunk, item: Item) -> dict[str, Any]:
+    return {"b_job": chunk.job_id, "b_number": item.number, "b_request": item.request_id}
+
+
+def _settlements(chunk: Chunk, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    now = time.time()
+    return [
+        {
+            "b_job": chunk.job_id,
+            "b_number": outcome.number,
+            "b_state": outcome.state,
+            "b_status": outcome.status_code,
+            "b_result": outcome.result,
+            "b_ended": None if outcome.state == "pending" else now,
+        }
+        for outcome in outcomes
+    ]

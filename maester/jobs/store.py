@@ -1,0 +1,326 @@
+"""Jobs in the ledger's database: making, reading, cancelling and ending them.
+
+What one process does with a chunk of a job is in `maester.jobs.chunks`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from itertools import islice
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Row, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from maester.database import Database, schema
+from maester.errors import IdempotencyMismatch, NotFound
+
+from .model import Item, Job, Json, NewItem, Progress
+
+_j, _c, _i = schema.jobs.c, schema.job_chunks.c, schema.job_items.c
+_BATCH = 5_000
+_Items = list[Item]
+_COUNTERS = tuple(each.name for each in fields(Progress))
+_OF_ITEM = tuple(each.name for each in fields(Item))
+_STORED = tuple(each.name for each in fields(Job) if each.name != "progress")
+
+
+class JobStore:
+    """Every job of a ledger. Safe to share between threads and greenlets, and over a fork.
+
+    Every method raises `LedgerError` when the database does not do its part.
+
+    :param chunk_size: items of a chunk.
+    """
+
+    def __init__(self, database: Database, chunk_size: int) -> None:
+        self.database = database
+        self._chunk_size = chunk_size
+
+    def create(self, job: Job, items: Iterable[NewItem] | None) -> tuple[Job, bool]:
+        """Write a new job down.
+
+        :param job: its state is ``validating`` until all items are written.
+        :param items: ``None`` for a job whose items are made later, see `fill`.
+        :returns: the job and whether it was made: with an idempotency key that was used before, the
+            earlier one is returned.
+        :raises IdempotencyMismatch: when that was for another request.
+        """
+        values = {name: getattr(job, name) for name in _STORED}
+        values |= {
+            "state": "validating",
+            "spec": orjson.dumps(dict(job.spec)).decode(),
+            "errors": None,
+            "webhook_tries": 0,
+        }
+
+        def work(connection: Connection) -> bool:
+            try:
+                connection.execute(insert(schema.jobs).values(values))
+            except IntegrityError:  # the one unique index is that of idempotency keys
+                return False
+            return True
+
+        if not self.database.write(work):
+            return self._earlier(job), False
+        if items is None:
+            return replace(job, state="validating"), True
+        return self.fill(job.id, items), True
+
+    def fill(self, job_id: str, items: Iterable[NewItem]) -> Job:
+        """Write the items of a job that is ``validating``, in steps, and let it be run.
+
+        Begins anew where an earlier try was broken off.
+        """
+        self.database.write(lambda connection: _clear(connection, job_id))
+        total = 0
+        for batch in _batches(items):
+            rows = [
+                {
+                    "job_id": job_id,
+                    "number": total + index,
+                    "custom_id": item.custom_id,
+                    "url": item.url,
+                    "body": item.body,
+                    "state": "pending",
+                }
+                for index, item in enumerate(batch)
+            ]
+            self.database.write(lambda connection, rows=rows: _insert_items(connection, rows))  # type: ignore[misc]
+            total += len(batch)
+        self.database.write(lambda connection: self._open(connection, job_id, total))
+        return self.require(job_id)
+
+    def get(self, job_id: str, owner: str | None = None) -> Job | None:
+        """A job with its progress; ``None`` if there is none, or if it is not `owner`'s.
+
+        :param owner: id of a key; ``None`` for any.
+        """
+
+        def work(connection: Connection) -> Job | None:
+            query = select(schema.jobs).where(_j.id == job_id)
+            row = connection.execute(query if owner is None else query.where(_j.owner == owner)).first()
+            return _job(row, _progress(connection, [job_id]).get(job_id)) if row is not None else None
+
+        return self.database.read(work)
+
+    def require(self, job_id: str, owner: str | None = None) -> Job:
+        """The same, where there has to be one.
+
+        :raises NotFound: when there is none.
+        """
+        found = self.get(job_id, owner)
+        if found is None:
+            raise NotFound(f"There is no job {job_id[:100]!r}.", param="job")
+        return found
+
+    def list(
+        self, *, owner: str | None, kinds: Sequence[str] = (), after: str | None = None, limit: int = 20
+    ) -> list[Job]:
+        """Jobs, newest first.
+
+        :param after: id of the last job of the page before.
+        """
+
+        def work(connection: Connection) -> list[Job]:
+            query = select(schema.jobs).order_by(_j.created_at.desc(), _j.id.desc()).limit(limit)
+            if owner is not None:
+                query = query.where(_j.owner == owner)
+            if kinds:
+                query = query.where(_j.kind.in_(kinds))
+            if after is not None:
+                last = connection.execute(select(_j.created_at, _j.id).where(_j.id == after)).first()
+                if last is None:
+                    return []
+                older = and_(_j.created_at == last.created_at, _j.id < last.id)
+                query = query.where(or_(_j.created_at < last.created_at, older))
+            rows = connection.execute(query).all()
+            progress = _progress(connection, [row.id for row in rows])
+            return [_job(row, progress.get(row.id)) for row in rows]
+
+        return self.database.read(work)
+
+    def live(self) -> Sequence[Job]:
+        """Jobs that have not ended, oldest first, without their progress."""
+        query = select(schema.jobs).where(_j.ended_at.is_(None)).order_by(_j.created_at)
+        return self.database.read(lambda connection: [_job(row) for row in connection.execute(query)])
+
+    def cancel(self, job_id: str) -> None:
+        """Ask for a job's end: nothing new is begun, what is under way is finished.
+
+        Chunks that nobody holds are ended here, so that workers have little left to do.
+        """
+        now = time.time()
+
+        def work(connection: Connection) -> None:
+            running = ("validating", "queued", "in_progress")
+            asked = update(schema.jobs).where(_j.id == job_id, _j.state.in_(running))
+            connection.execute(asked.values(state="cancelling", cancelled_at=now))
+            query = select(schema.job_chunks).where(_c.job_id == job_id, _c.state == "waiting")
+            for chunk in connection.execute(query).all():
+                ended = update(schema.job_items).where(
+                    _i.job_id == job_id,
+                    _i.number.between(chunk.first, chunk.first + chunk.size - 1),
+                    _i.state == "pending",
+                )
+                count = connection.execute(ended.values(state="cancelled", ended_at=now)).rowcount
+                mine = and_(_c.job_id == job_id, _c.number == chunk.number)
+                connection.execute(
+                    update(schema.job_chunks)
+                    .where(mine)
+                    .values(cancelled=_c.cancelled + count, state=_done_unless_running(chunk))
+                )
+
+        self.database.write(work)
+
+    def items(self, job_id: str, after: int = -1, limit: int = 500, states: Sequence[str] = ()) -> _Items:
+        """Items in their order.
+
+        :param after: number of the last item of the page before.
+        """
+        query = select(schema.job_items).where(_i.job_id == job_id, _i.number > after)
+        if states:
+            query = query.where(_i.state.in_(states))
+        query = query.order_by(_i.number).limit(limit)
+        return self.database.read(lambda connection: [item_of(row) for row in connection.execute(query)])
+
+    def each_item(self, job_id: str, states: Sequence[str] = ()) -> Iterator[Item]:
+        """Every item in its order, read page by page."""
+        after = -1
+        while page := self.items(job_id, after, states=states):
+            yield from page
+            after = page[-1].number
+
+    def claim(self, job_id: str, holder: str, lease_s: float, states: Sequence[str]) -> bool:
+        """Take a job as a whole, to prepare or to end it; whether nobody else has it.
+
+        :param states: those in which it may be taken.
+        """
+        now = time.time()
+        free = or_(_j.holder.is_(None), _j.holder == holder, _j.lease_until < now)
+        taken = update(schema.jobs).where(_j.id == job_id, _j.state.in_(states), free)
+        taken = taken.values(holder=holder, lease_until=now + lease_s)
+        return self.database.write(lambda connection: connection.execute(taken).rowcount == 1)
+
+    def finalize(self, job_id: str, holder: str, lease_s: float) -> bool:
+        """Take a job of which nothing is left to run, to end it; whether it is one and nobody else has it."""
+        now = time.time()
+        rest = exists().where(_c.job_id == job_id, _c.state != "done")
+        free = or_(_j.holder.is_(None), _j.holder == holder, _j.lease_until < now)
+        states = ("queued", "in_progress", "cancelling", "finalizing")
+        taken = update(schema.jobs).where(_j.id == job_id, _j.state.in_(states), free, ~rest)
+        taken = taken.values(
+            state="finalizing",
+            finalizing_at=func.coalesce(_j.finalizing_at, now),
+            holder=holder,
+            lease_until=now + lease_s,
+        )
+        return self.database.write(lambda connection: connection.execute(taken).rowcount == 1)
+
+    def end(self, job: Job, state: str, **values: Any) -> None:
+        """Write how a job ended, and that its webhook, if it has one, is to be sent."""
+        now = time.time()
+        if job.webhook_url is not None:
+            values |= {"webhook_state": "waiting", "webhook_at": now}
+        if "errors" in values:
+            values["errors"] = orjson.dumps(values["errors"]).decode()
+        ended = update(schema.jobs).where(_j.id == job.id, _j.ended_at.is_(None))
+        ended = ended.values(state=state, ended_at=now, holder=None, lease_until=None, **values)
+        self.database.write(lambda connection: connection.execute(ended))
+
+    def blame(self, job_id: str, errors: Sequence[Mapping[str, Any]]) -> None:
+        """Note why a job as a whole does not succeed; decided upon when it ends."""
+        noted = update(schema.jobs).where(_j.id == job_id, _j.errors.is_(None))
+        noted = noted.values(errors=orjson.dumps(list(errors)).decode())
+        self.database.write(lambda connection: connection.execute(noted))
+
+    def purge(self, before: float) -> int:
+        """Delete the jobs that ended before a moment, with their items; how many there were."""
+        query = select(_j.id).where(_j.ended_at < before).limit(100)
+
+        def work(connection: Connection) -> int:
+            ids = list(connection.execute(query).scalars())
+            for job_id in ids:
+                _clear(connection, job_id)
+                connection.execute(delete(schema.jobs).where(_j.id == job_id))
+            return len(ids)
+
+        return self.database.write(work)
+
+    def _earlier(self, job: Job) -> Job:
+        query = select(_j.id, _j.idempotency_hash).where(
+            _j.owner == job.owner, _j.idempotency_key == job.idempotency_key
+        )
+        found = self.database.read(lambda connection: connection.execute(query).first())
+        if found is None or found.idempotency_hash != job.idempotency_hash:
+            raise IdempotencyMismatch(
+                "This Idempotency-Key was used before with another request. Use a new key for a new request.",
+                param="Idempotency-Key",
+            )
+        return self.require(found.id)
+
+    def _open(self, connection: Connection, job_id: str, total: int) -> None:
+        chunks = [
+            {
+                "job_id": job_id,
+                "number": number,
+                "first": first,
+                "size": min(self._chunk_size, total - first),
+                "state": "waiting",
+            }
+            for number, first in enumerate(range(0, total, self._chunk_size))
+        ]
+        if chunks:
+            connection.execute(insert(schema.job_chunks), chunks)
+        opened = update(schema.jobs).where(_j.id == job_id)
+        connection.execute(opened.values(total=total))
+        opened = opened.where(_j.state == "validating")
+        connection.execute(opened.values(state="queued", holder=None, lease_until=None))
+
+
+def _done_unless_running(chunk: Row[Any]) -> str:
+    """A chunk of which a dead process has left items under way is for a worker to look at."""
+    ended = chunk.done + chunk.failed + chunk.cancelled
+    return "waiting" if chunk.takes and ended < chunk.size else "done"
+
+
+def _clear(connection: Connection, job_id: str) -> None:
+    connection.execute(delete(schema.job_items).where(_i.job_id == job_id))
+    connection.execute(delete(schema.job_chunks).where(_c.job_id == job_id))
+
+
+def _insert_items(connection: Connection, rows: list[Json]) -> None:
+    connection.execute(insert(schema.job_items), rows)
+
+
+def _batches(items: Iterable[NewItem]) -> Iterator[list[NewItem]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, _BATCH)):
+        yield batch
+
+
+def _progress(connection: Connection, ids: Sequence[str]) -> dict[str, Progress]:
+    if not ids:
+        return {}
+    sums = [func.sum(_c[name]).label(name) for name in _COUNTERS]
+    query = select(_c.job_id, *sums).where(_c.job_id.in_(ids)).group_by(_c.job_id)
+    return {
+        row.job_id: Progress(**{name: int(getattr(row, name)) for name in _COUNTERS})
+        for row in connection.execute(query)
+    }
+
+
+def _job(row: Row[Any], progress: Progress | None = None) -> Job:
+    values = {name: getattr(row, name) for name in _STORED}
+    values["spec"] = orjson.loads(row.spec)
+    values["errors"] = tuple(orjson.loads(row.errors)) if row.errors else ()
+    return Job(**values, progress=progress or Progress())
+
+
+def item_of(row: Row[Any], **changes: Any) -> Item:
+    """An item as its row has it, with changes."""
+    values = {name: getattr(row, name) for name in _OF_ITEM}
+    return Item(**{**values, **changes})
