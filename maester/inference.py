@@ -83,15 +83,17 @@ class Inference:
         caller: Caller | None = None,
         headers: Mapping[str, str] = NOTHING,
         job_id: str | None = None,
+        request_id: str | None = None,
     ) -> None:
         """Open an envelope.
 
         :param entry_point: ``http``, ``job``, ``cli`` or ``python``.
         :param alias: the caller's own id of the request.
         :param headers: lowercase ``traceparent`` and ``tracestate`` as received, nothing else.
+        :param request_id: one that was given before, by `ids.request_id`.
         """
         self.request = request
-        self.request_id = ids.request_id()
+        self.request_id = request_id or ids.request_id()
         self.alias = alias
         self.entry_point = entry_point
         self.caller = caller
