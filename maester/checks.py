@@ -136,7 +136,7 @@ def resolve_checks(
     for index, check in enumerate(checks):
         label = check.label
         if label in labels:
-            label = _free_label(label, labels)
+            label = free_label(label, labels)
         labels.add(label)
         if isinstance(check, ResolvedCheck):
             resolved.append(check if check.label == label else replace(check, name=label))
@@ -281,7 +281,8 @@ def _unknown(name: str, evaluators: Mapping[str, Evaluator]) -> str:
     return f"There is no evaluator {name!r}.{hint} Registered: {known}."
 
 
-def _free_label(label: str, taken: set[str]) -> str:
+def free_label(label: str, taken: set[str]) -> str:
+    """A label that is taken with the first number that is not: ``max_length_2``."""
     number = 2
     while f"{label}_{number}" in taken:
         number += 1
