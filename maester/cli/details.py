@@ -85,7 +85,10 @@ def _cost(cost: Record | None) -> Iterator[str]:
 def _evaluation(evaluation: Record | None) -> Iterator[str]:
     if not evaluation or not evaluation.get("results"):
         return
-    word = {True: "passed", False: "failed", None: "no verdict"}[evaluation.get("passed")]
+    pending = any(result["state"] == "pending" for result in evaluation["results"])
+    word = {True: "passed", False: "failed", None: "pending" if pending else "no verdict"}[
+        evaluation.get("passed")
+    ]
     yield ""
     yield click.style(f"evaluation {word}", bold=True)
     rows = [
@@ -97,12 +100,14 @@ def _evaluation(evaluation: Record | None) -> Iterator[str]:
             _cell(result.get("score")),
             duration(result.get("duration_s")),
             _cell(result.get("explanation")),
+            _cell(moment(result.get("evaluated_at"))),
         ]
         for result in evaluation["results"]
     ]
-    yield from _table(
-        ("check", "evaluator", "state", "", "score", "duration", "explanation"), rows, ("score",)
-    )
+    columns = ("check", "evaluator", "state", "", "score", "duration", "explanation", "run later")
+    if all(result.get("evaluated_at") is None for result in evaluation["results"]):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    yield from _table(columns, rows, ("score",))
 
 
 def _attempts(attempts: Any) -> Iterator[str]:

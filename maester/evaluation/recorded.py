@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -46,7 +46,7 @@ def evaluate_recorded(
     *,
     job_id: str | None = None,
     concurrency: int = 1,
-) -> Iterator[Judged]:
+) -> Generator[Judged, None, None]:
     """Run checks over inferences on record, and add what they find to the record.
 
     A check that has a verdict already, under the same configuration, is not run again; one that ended in
@@ -68,7 +68,7 @@ def evaluate_recorded(
 
 def settle_pending(
     runtime: Runtime, request_ids: Iterable[str], *, job_id: str | None = None, concurrency: int = 1
-) -> Iterator[Judged]:
+) -> Generator[Judged, None, None]:
     """Run the deferred checks of inferences that are still pending; afterwards none of them is.
 
     What cannot be run (the evaluator is not installed any more, the answer is not on record) ends in the
@@ -173,7 +173,7 @@ class _Run:
         self._replacing = replacing
         self._told = [(sink.name, sink.evaluated) for sink in registry.sinks if hasattr(sink, "evaluated")]
 
-    def over(self, tasks: Iterable[_Task], concurrency: int) -> Iterator[Judged]:
+    def over(self, tasks: Iterable[_Task], concurrency: int) -> Generator[Judged, None, None]:
         done: list[_Done] = []
         written_at = time.monotonic()
         crowd = concurrently(self._judge, tasks, concurrency)
