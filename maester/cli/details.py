@@ -100,13 +100,16 @@ def _evaluation(evaluation: Record | None) -> Iterator[str]:
             _cell(result.get("score")),
             duration(result.get("duration_s")),
             _cell(result.get("explanation")),
-            _cell(moment(result.get("evaluated_at"))),
         ]
         for result in evaluation["results"]
     ]
-    columns = ("check", "evaluator", "state", "", "score", "duration", "explanation", "run later")
-    if all(result.get("evaluated_at") is None for result in evaluation["results"]):
-        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    columns: tuple[str, ...] = ("check", "evaluator", "state", "", "score", "duration", "explanation")
+    if any(result.get("evaluated_at") is not None for result in evaluation["results"]):
+        columns += ("run later",)
+        rows = [
+            [*row, _cell(moment(result.get("evaluated_at")))]
+            for row, result in zip(rows, evaluation["results"], strict=True)
+        ]
     yield from _table(columns, rows, ("score",))
 
 

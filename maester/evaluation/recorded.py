@@ -110,7 +110,7 @@ class _Task(NamedTuple):
     """
 
     request_id: str
-    record: Json | None = None
+    stored: ledger.Stored | None = None
     due: tuple[_Due, ...] = ()
     present: tuple[Json, ...] = ()
     left_out: str | None = None
@@ -141,7 +141,7 @@ def _evaluations(
             else:
                 due.append(_Due(check, check.config_hash))
         own = any((each.check.evaluator, each.config_hash) in rows for each in due)
-        yield _Task(request_id, record, tuple(due), tuple(present), own=own)
+        yield _Task(request_id, stored, tuple(due), tuple(present), own=own)
 
 
 def _settlements(database: Database, request_ids: Iterable[str]) -> Iterator[_Task]:
@@ -151,7 +151,7 @@ def _settlements(database: Database, request_ids: Iterable[str]) -> Iterator[_Ta
             if row.state == "pending":
                 parameters = {} if row.parameters is None else decode(row.parameters)
                 due.append(_Due(Check(row.evaluator, parameters, row.required, row.name), row.config_hash))
-        yield _Task(request_id, stored.record if stored else None, tuple(due), own=True)
+        yield _Task(request_id, stored, tuple(due), own=True)
 
 
 def _stored(database: Database, request_ids: Iterable[str]) -> Iterator[tuple[str, ledger.Stored | None]]:
@@ -193,8 +193,11 @@ class _Run:
                 self._write(done)
 
     def _judge(self, task: _Task) -> _Done:
-        reason = unfit(task.record) if task.due else None
-        sample = sample_of(task.record) if task.due and task.record is not None and reason is None else None
+        if not task.due:
+            return _Done(task, ())
+        record = task.stored.record if task.stored else None
+        reason = unfit(record)
+        sample = None if record is None or reason else sample_of(record)
         found: list[Json] = []
         for check, config_hash in task.due:
             if sample is None:
@@ -230,8 +233,8 @@ class _Run:
         written = ledger.add(self._database, results, replacing=self._replacing, changed=own)
         judged = [self._judged(done, written) for done in batch]
         for (task, _), each in zip(batch, judged, strict=True):
-            if each.results and task.record is not None:
-                self._tell(task.record, each.results)
+            if each.results and task.stored is not None:
+                self._tell(task.stored, each.results)
         return judged
 
     def _judged(self, done: _Done, written: set[ledger.Key]) -> Judged:
@@ -254,8 +257,12 @@ class _Run:
             ]
         return Judged(task.request_id, tuple(ours), tuple(present))
 
-    def _tell(self, record: Json, results: Sequence[Mapping[str, Any]]) -> None:
-        now = {**record, "evaluation": ledger.merged(record, results)}
+    def _tell(self, stored: ledger.Stored, results: Sequence[Mapping[str, Any]]) -> None:
+        record = stored.record
+        if record is None:
+            return
+        known = [ledger.shown(row) for row in stored.rows]
+        now = {**record, "evaluation": ledger.merged(record, [*known, *results])}
         for name, evaluated in self._told:
             try:
                 evaluated(now, results)

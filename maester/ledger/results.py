@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Row, func, select
 
 from maester.checks import free_label
 from maester.database import Database, schema
@@ -30,13 +31,15 @@ _d = schema.documents.c
 
 _LATER = ("version", "state", "score", "label", "explanation", "duration_s", "evaluated_at", "job_id")
 """What a later run of a check says anew; its name and whether it is required stay."""
+_KEY = ("request_id", "evaluator", "config_hash")
+_CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
     """An inference as the ledger has it, with the rows of its checks.
 
-    :param record: the record with its content; ``None`` where there are only rows of checks.
+    :param record: the record as it was settled, with its content; ``None`` where there are only rows.
     :param rows: of every check, whether it ran at once, later, or is still to be run.
     """
 
@@ -45,7 +48,7 @@ class Stored:
 
 
 def load(database: Database, ids: Sequence[str]) -> dict[str, Stored]:
-    """Inferences by request id, those that there are; their evaluation is as it stands now.
+    """Inferences by request id, those that there are.
 
     :raises LedgerError: when the database cannot be read.
     """
@@ -54,7 +57,7 @@ def load(database: Database, ids: Sequence[str]) -> dict[str, Stored]:
         rows = rows_of(connection, ids)
         found: dict[str, Json] = {}
         for document in connection.execute(select(schema.documents).where(_d.request_id.in_(ids))):
-            found[document.request_id] = record_of(document, rows.get(document.request_id, ()))
+            found[document.request_id] = _settled(document)
         known = {*found, *rows}
         return {each: Stored(found.get(each), tuple(rows.get(each, ()))) for each in ids if each in known}
 
@@ -72,8 +75,13 @@ def rows_of(connection: Connection, ids: Iterable[str]) -> dict[str, list[Row[An
 
 def record_of(document: Row[Any], rows: Sequence[Row[Any]]) -> Json:
     """The record that a row of ``documents`` holds, with its evaluation as it stands now."""
-    record: Json = decode(document.document)
+    record = _settled(document)
     record["evaluation"] = merged(record, [shown(row) for row in rows])
+    return record
+
+
+def _settled(document: Row[Any]) -> Json:
+    record: Json = decode(document.document)
     record["content"] = None if document.content is None else decode(document.content)
     return record
 
@@ -182,15 +190,30 @@ def _values(request_id: str, result: Json) -> Values:
 
 
 def _upsert(connection: Connection, rows: Sequence[Values], replacing: Sequence[str]) -> set[Key]:
+    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    written: set[Key] = set()
+    for start in range(0, len(rows), _CHUNK):
+        chunk = rows[start : start + _CHUNK]
+        statement = _statement(mark, len(chunk), tuple(replacing))
+        found = connection.exec_driver_sql(statement, tuple(chain.from_iterable(chunk)))
+        written.update((request_id, evaluator, config_hash) for request_id, evaluator, config_hash in found)
+    return written
+
+
+@lru_cache(maxsize=64)
+def _statement(mark: str, count: int, replacing: tuple[str, ...]) -> str:
+    """One statement for many rows, written once: making it anew each time costs more than running it."""
     names = [column.name for column in schema.evaluations.columns]
-    insert: Any = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(schema.evaluations)
-    statement = insert.on_conflict_do_update(
-        index_elements=[_e.request_id, _e.evaluator, _e.config_hash],
-        set_={name: insert.excluded[name] for name in _LATER},
-        where=or_(*(_e.state == state for state in replacing)),
-    ).returning(_e.request_id, _e.evaluator, _e.config_hash)
-    found = connection.execute(statement, [dict(zip(names, row, strict=True)) for row in rows])
-    return {(row.request_id, row.evaluator, row.config_hash) for row in found}
+    row = f"({', '.join([mark] * len(names))})"
+    states = ", ".join(f"'{state}'" for state in replacing)
+    return (
+        f"INSERT INTO evaluations ({', '.join(names)})"  # noqa: S608  names and states are our own
+        f" VALUES {', '.join([row] * count)}"
+        f" ON CONFLICT ({', '.join(_KEY)}) DO UPDATE"
+        f" SET {', '.join(f'{name} = excluded.{name}' for name in _LATER)}"
+        f" WHERE evaluations.state IN ({states})"
+        f" RETURNING {', '.join(_KEY)}"
+    )
 
 
 def _lock(connection: Connection, ids: Iterable[str]) -> None:
@@ -202,7 +225,10 @@ def _lock(connection: Connection, ids: Iterable[str]) -> None:
 def _refresh(connection: Connection, ids: Sequence[str]) -> None:
     rows = rows_of(connection, ids)
     query = select(_d.request_id, _d.document).where(_d.request_id.in_(ids))
-    for request_id, document in connection.execute(query).all():
+    words: dict[str | None, list[str]] = defaultdict(list)
+    for request_id, document in connection.execute(query):
         evaluation = merged(decode(document), [shown(row) for row in rows[request_id]])
-        update = schema.inferences.update().where(_i.request_id == request_id)
-        connection.execute(update.values(evaluation=verdict(evaluation)))
+        words[verdict(evaluation)].append(request_id)
+    for word, those in words.items():
+        update = schema.inferences.update().where(_i.request_id.in_(those))
+        connection.execute(update.values(evaluation=word))
