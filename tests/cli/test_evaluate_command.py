@@ -62,9 +62,11 @@ def test_pending_checks_are_run(invoke: Invoke) -> None:
     later = '{"name": "required_terms", "terms": ["refund"], "deferred": true}'
     request_id = ask(invoke, "nothing", "pending", "--evaluate", later)
     assert "evaluation pending" in invoke("inferences", "show", request_id).stdout
+    assert "later: evaluate required_terms  pending" in invoke("trace", request_id).stdout
     assert evaluated(invoke, "--pending", "--dry-run")["would_evaluate"] == 1
     assert evaluated(invoke, "--pending")["checks"]["required_terms"]["failed"] == 1
     assert "evaluation failed" in invoke("inferences", "show", request_id).stdout
+    assert "later: evaluate required_terms  failed  20" in invoke("trace", request_id).stdout
     assert evaluated(invoke, "--pending") == {"judged": 0, "left_out": {}, "checks": {}}
 
 
