@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from .filter_options import filter_options, since, until
 from .output import note, table, write, write_document
 
 if TYPE_CHECKING:
+    from maester.checks import ResolvedCheck
     from maester.evaluation import Judged, Selection, Tally
     from maester.model import Check
     from maester.runtime import Runtime
@@ -74,73 +75,61 @@ def evaluate(line: CommandLine, /, **options: Any) -> int:
     was evaluated before is left as it is, so that a run that was broken off goes on where it ended.
     Exits with 1 when a check ended in an error.
     """
-    from maester.evaluation import Tally  # not needed for --help
+    from maester.evaluation import evaluate_recorded, pending, settle_pending  # not needed for --help
 
-    checks = options.pop("checks")
-    concurrency, dry_run = options.pop("concurrency"), options.pop("dry_run")
-    tally = Tally()
+    waiting, dry_run = options.pop("pending"), options.pop("dry_run")
+    checks, concurrency = options.pop("checks"), options.pop("concurrency")
+    share, limit = options.pop("sample"), options.pop("limit")
+    if waiting and (checks or share < 1 or any(options.values())):
+        raise click.UsageError(
+            "--pending runs the checks that are waiting, and goes with --limit and --concurrency only.",
+            click.get_current_context(),
+        )
+    if not waiting and not checks:
+        raise click.UsageError("Say what to run with --evaluator.", click.get_current_context())
     with line.runtime() as runtime:
-        if options.pop("pending"):
-            _refuse_filters(checks, options)
-            return _settle(runtime, line, tally, concurrency, dry_run=dry_run)
-        if not checks:
-            raise click.UsageError("Say what to run with --evaluator.", click.get_current_context())
-        selection = _selection(runtime, options)
-        resolved = _resolved(runtime, checks)
+        chosen: Sequence[str] | Selection
+        if waiting:
+            chosen = pending(runtime.database, limit=limit or sys.maxsize)
+            outcomes = settle_pending(runtime, chosen, concurrency=concurrency)
+        else:
+            resolved = _resolved(runtime, checks)
+            chosen = _selection(runtime, options, share, limit)
+            outcomes = evaluate_recorded(runtime, chosen, resolved, concurrency=concurrency)
         if dry_run:
-            count = sum(1 for _ in selection)
-            _show(line, tally, selection, would=count)
+            _show_plan(line, sum(1 for _ in chosen), _left_out(chosen))
             return exits.OK
-        from maester.evaluation import evaluate_recorded
-
         runtime.start()
-        _count(tally, evaluate_recorded(runtime, selection, resolved, concurrency=concurrency))
-        _show(line, tally, selection)
+        tally = _count(outcomes)
+        tally.left_out.update(_left_out(chosen))
+    _show(line, tally)
     return exits.FAILED if tally.errors else exits.OK
 
 
-def _selection(runtime: Runtime, options: dict[str, Any]) -> Selection:
+def _selection(runtime: Runtime, filters: dict[str, Any], share: float, limit: int | None) -> Selection:
     from maester.evaluation import Selection
     from maester.ledger.queries import Filter
 
-    share, limit = options.pop("sample"), options.pop("limit")
-    if options["until"] is None:
-        options["until"] = time.time()  # what is recorded meanwhile is not for this run
-    return Selection(runtime.database, Filter(**options), share=share, limit=limit)
+    if filters["until"] is None:
+        filters["until"] = time.time()  # what is recorded meanwhile is not for this run
+    return Selection(runtime.database, Filter(**filters), share=share, limit=limit)
 
 
-def _resolved(runtime: Runtime, checks: Sequence[Check]) -> Any:
+def _resolved(runtime: Runtime, checks: Sequence[Check]) -> tuple[ResolvedCheck, ...]:
     from maester.checks import resolve_checks
 
     return resolve_checks(checks, runtime.registry.evaluators, param="--evaluator")
 
 
-def _refuse_filters(checks: Sequence[Check], options: dict[str, Any]) -> None:
-    """What is pending says itself what is to be run, and all of it is."""
-    given = {**options, "sample": None if options["sample"] == 1.0 else options["sample"], "checks": checks}
-    given.pop("limit")
-    named = [name for name, value in given.items() if value]
-    if named:
-        raise click.UsageError(
-            "--pending runs the checks that are waiting, and goes with --limit and --concurrency only.",
-            click.get_current_context(),
-        )
+def _left_out(chosen: Sequence[str] | Selection) -> dict[str, int]:
+    return dict(getattr(chosen, "left_out", {}))
 
 
-def _settle(runtime: Runtime, line: CommandLine, tally: Tally, concurrency: int, *, dry_run: bool) -> int:
-    from maester.evaluation import pending, settle_pending
-
-    context = click.get_current_context()
-    ids = pending(runtime.database, limit=context.params["limit"] or sys.maxsize)
-    if not dry_run:
-        runtime.start()
-        _count(tally, settle_pending(runtime, ids, concurrency=concurrency))
-    _show(line, tally, None, would=len(ids) if dry_run else None)
-    return exits.FAILED if tally.errors else exits.OK
-
-
-def _count(tally: Tally, outcomes: Generator[Judged, None, None]) -> None:
+def _count(outcomes: Generator[Judged, None, None]) -> Tally:
     """Take in the outcomes, and tell a person how far it has come."""
+    from maester.evaluation import Tally
+
+    tally = Tally()
     told_at = time.monotonic()
     with closing(outcomes):  # also after Ctrl-C: what was found out is written
         for count, judged in enumerate(outcomes, 1):
@@ -148,31 +137,37 @@ def _count(tally: Tally, outcomes: Generator[Judged, None, None]) -> None:
             if sys.stderr.isatty() and time.monotonic() - told_at >= _PROGRESS_S:
                 note(f"{count} inferences …")
                 told_at = time.monotonic()
+    return tally
 
 
-def _show(line: CommandLine, tally: Tally, selection: Selection | None, would: int | None = None) -> None:
-    if selection is not None:
-        tally.left_out.update(selection.left_out)
-    told: dict[str, Any] = tally.as_dict()
-    if would is not None:
-        told = {"would_evaluate": would, "left_out": told["left_out"]}
+def _show_plan(line: CommandLine, count: int, left_out: Mapping[str, int]) -> None:
+    if line.json:
+        write_document({"would_evaluate": count, "left_out": left_out})
+        return
+    write(f"{count} inferences would be evaluated.")
+    _note_left_out(left_out)
+
+
+def _show(line: CommandLine, tally: Tally) -> None:
+    told = tally.as_dict()
     if line.json:
         write_document(told)
         return
-    if would is not None:
-        write(f"{would} inferences would be evaluated.")
-    else:
-        rows = [
-            [
-                name,
-                *(str(counts[word]) for word in ("passed", "failed", "error", "present")),
-                None if counts["pass_rate"] is None else f"{counts['pass_rate']:.1%}",
-            ]
-            for name, counts in told["checks"].items()
+    rows = [
+        [
+            name,
+            *(str(counts[word]) for word in ("passed", "failed", "error", "present")),
+            None if counts["pass_rate"] is None else f"{counts['pass_rate']:.1%}",
         ]
-        columns = ("check", "passed", "failed", "error", "already there", "pass rate")
-        if rows:
-            table(columns, rows, columns[1:])
-        note(f"{tally.judged} inferences evaluated.")
-    for reason, count in tally.left_out.items():
+        for name, counts in told["checks"].items()
+    ]
+    columns = ("check", "passed", "failed", "error", "already there", "pass rate")
+    if rows:
+        table(columns, rows, columns[1:])
+    note(f"{tally.judged} inferences evaluated.")
+    _note_left_out(tally.left_out)
+
+
+def _note_left_out(left_out: Mapping[str, int]) -> None:
+    for reason, count in left_out.items():
         note(f"{count} left out: they {_REASONS.get(reason, reason)}.")

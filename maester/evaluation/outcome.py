@@ -53,6 +53,7 @@ class Tally:
         self.left_out: Counter[str] = Counter()
         self.states: dict[str, Counter[str]] = defaultdict(Counter)
         self._passed: Counter[str] = Counter()
+        self._verdicts: Counter[str] = Counter()
 
     def add(self, judged: Judged) -> None:
         """Count one more."""
@@ -66,6 +67,7 @@ class Tally:
             self.states[result["name"]]["present"] += 1
         for result in (*judged.results, *judged.present):
             self._passed[result["name"]] += result["state"] == "passed"
+            self._verdicts[result["name"]] += result["state"] in ("passed", "failed")
 
     @property
     def errors(self) -> int:
@@ -74,8 +76,7 @@ class Tally:
 
     def pass_rate(self, name: str) -> float | None:
         """What part of a check's verdicts, those on record included, is a pass; ``None`` without any."""
-        states = self.states[name]
-        verdicts = states["passed"] + states["failed"] + states["present"]
+        verdicts = self._verdicts[name]
         return self._passed[name] / verdicts if verdicts else None
 
     def as_dict(self) -> Json:

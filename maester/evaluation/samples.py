@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from maester.errors import EvaluationFailed
 from maester.model import NOTHING, Request, Response, Sample, Usage
 
 Json = dict[str, Any]
@@ -25,7 +26,8 @@ def unfit(record: Mapping[str, Any] | None) -> str | None:
     """Which of `REASONS` keeps an inference from being judged; ``None`` when nothing does."""
     if record is None:
         return "unknown"
-    if record["status"] != "ok":
+    refused = (record.get("error") or NOTHING).get("code") == EvaluationFailed.code
+    if record["status"] != "ok" and not refused:  # what was refused for its quality is a whole answer
         return "not_ok"
     if record.get("operation") == "embeddings":
         return "not_chat"

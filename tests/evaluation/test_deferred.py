@@ -126,6 +126,16 @@ def test_an_answer_that_did_not_come_is_skipped_at_once(local: Bench) -> None:
     assert pending(local.database) == []
 
 
+def test_an_answer_that_was_held_back_is_judged_all_the_same(local: Bench) -> None:
+    later = Check("says", required=False, deferred=True)
+    request_id = local.answered("fine", Check("max_length", {"characters": 1}), later, on_failure="block")
+    assert local.word(request_id) == "failed"
+    record = local.recorder.ledger.get(request_id)
+    assert record is not None
+    assert (record["status"], record["error"]["code"]) == ("error", "evaluation_failed")
+    assert settle(local) == [["passed"]]
+
+
 class TestRefusals:
     evaluators = {"says": Says()}
 

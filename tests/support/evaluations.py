@@ -9,6 +9,7 @@ from typing import Any, cast
 from maester.checks import ResolvedCheck, resolve_checks
 from maester.contracts import Evaluator
 from maester.database import schema
+from maester.errors import EvaluationFailed
 from maester.evaluators import MaxLength, NonEmpty, RequiredTerms
 from maester.model import Check, Sample, Verdict
 from maester.record import record_of
@@ -81,7 +82,10 @@ class Bench:
         options.setdefault("started_at", time.time() - 1.0)  # it takes half a second, and is over
         inference = open_inference(checks=self.checks(*checks), **options)
         answer(inference, output, evaluation=None)
-        stage.run(inference)
+        try:
+            stage.run(inference)
+        except EvaluationFailed as exc:
+            inference.error = exc
         self.recorder.record(record_of(inference))
         return inference.request_id
 
