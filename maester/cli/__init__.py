@@ -15,6 +15,9 @@ COMMANDS = {
     "worker": Deferred("maester.cli.worker:worker", "Run background work."),
     "run": Deferred("maester.cli.run:run", "Send one prompt through the chain and print the answer."),
     "inferences": Deferred("maester.cli.inferences:inferences", "List, show and follow recorded inferences."),
+    "evaluate": Deferred(
+        "maester.cli.evaluate:evaluate", "Run evaluators over recorded inferences, without a provider."
+    ),
     "trace": Deferred("maester.cli.trace:trace", "Draw an inference's spans as a waterfall."),
     "find": Deferred("maester.cli.find:find", "Find which request generated an output, or has an id."),
     "prices": Deferred("maester.cli.prices:prices", "Show, update and compare the price book."),
