@@ -276,6 +276,10 @@ class JobStore:
         return self.require(found.id)
 
     def _open(self, connection: Connection, job_id: str, total: int) -> None:
+        state = connection.execute(select(_j.state).where(_j.id == job_id)).scalar()
+        if state not in ("validating", "cancelling"):  # it was cancelled meanwhile, and has ended
+            _clear(connection, job_id)
+            return
         chunks = [
             {
                 "job_id": job_id,
