@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from support.llama import LlamaServer
 from support.postgres import new_database, running_postgres
+from support.redis import running_redis
 from support.upstream import Upstream
 
 # A check of a change must say the same of the same change each time; elsewhere every run tries new inputs.
@@ -48,6 +49,13 @@ def llama_embeddings() -> Iterator[str]:
 def postgres_server() -> Iterator[str]:
     """The address of a real PostgreSQL whose user may create databases."""
     with running_postgres() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real Redis."""
+    with running_redis(tmp_path_factory.mktemp("redis")) as address:
         yield address
 
 

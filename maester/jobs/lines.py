@@ -7,14 +7,15 @@ Results are kept as JSON text and are put into the line as they are.
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 
 from .model import Item, Job
 
-_EXPIRED = "This request was not run before the job's time was over."
-_CANCELLED = "This request was not run: the job was cancelled."
+_EXPIRED = {"code": "batch_expired", "message": "The batch's time was over before this request was run."}
+_CANCELLED = {
+    "code": "batch_cancelled",
+    "message": "The batch was cancelled before this request was run.",
+}
 
 
 def output_line(job: Job, item: Item) -> bytes:
@@ -25,12 +26,13 @@ def output_line(job: Job, item: Item) -> bytes:
 def error_line(job: Job, item: Item) -> bytes:
     """The line of a batch's error file for an item that failed or was not run.
 
-    One that was answered has the answer, with its status and the error in its body; one that was not
-    has an ``error``.
+    One that was answered has the answer, with its status and the error in its body; one that was never
+    begun has an ``error``.
     """
-    if item.status_code is not None and item.result is not None:
+    if item.request_id is not None and item.result is not None:
         return _line(job, item, _response(item), b"null")
-    return _line(job, item, b"null", _unanswered(job, item))
+    told = _EXPIRED if item.state == "failed" else _CANCELLED
+    return _line(job, item, b"null", orjson.dumps(told))
 
 
 def result_line(item: Item) -> bytes:
@@ -67,14 +69,3 @@ def _line(job: Job, item: Item, response: bytes, error: bytes) -> bytes:
 def _response(item: Item) -> bytes:
     head = {"status_code": item.status_code or 200, "request_id": item.request_id}
     return b'%s,"body":%s}' % (orjson.dumps(head)[:-1], (item.result or "null").encode())
-
-
-def _unanswered(job: Job, item: Item) -> bytes:
-    found: Any = orjson.loads(item.result) if item.result is not None else None
-    error = found.get("error", found) if isinstance(found, dict) else {}
-    if item.state == "failed":
-        code, message = "batch_expired", _EXPIRED
-    else:
-        code, message = "batch_cancelled", _CANCELLED
-    told = {"code": error.get("code") or code, "message": error.get("message") or message}
-    return orjson.dumps(told)
