@@ -105,7 +105,7 @@ def cancel(line: CommandLine, job: str) -> None:
 @click.option(
     "--state", type=click.Choice(("done", "failed", "cancelled")), help="Only requests that ended so."
 )
-@click.option("--after", type=click.IntRange(min=0), default=-1, help="Go on after the line of this index.")
+@click.option("--after", type=click.IntRange(min=0), help="Go on after the line of this index.")
 @click.option(
     "-o",
     "--output",
@@ -114,14 +114,15 @@ def cancel(line: CommandLine, job: str) -> None:
 )
 @common_options
 @pass_line
-def results(line: CommandLine, job: str, state: str | None, after: int, output: Path | None) -> None:
+def results(line: CommandLine, job: str, state: str | None, after: int | None, output: Path | None) -> None:
     """Print a line of JSON for each request of a job that has ended; also while it runs."""
     from maester.jobs.lines import result_line
 
     with _opened(line) as opened:
         opened.store.require(job)
         states = [state] if state else ["done", "failed", "cancelled"]
-        lines = (result_line(item) for item in opened.store.each_item(job, states, after=after))
+        items = opened.store.each_item(job, states, after=-1 if after is None else after)
+        lines = map(result_line, items)
         if output is None:
             for each in lines:
                 write_exactly(each.decode())
