@@ -77,6 +77,8 @@ def _selected(runtime: Runtime, job: Job) -> Iterator[NewItem]:
     chosen = job.spec["select"]
     names = ("since", "until", "model", "provider", "status", "tags")
     filters = Filter(**{name: chosen[name] for name in names if name in chosen})
-    selection = Selection(runtime.database, filters, share=chosen.get("sample", 1.0), limit=chosen.get("limit"))
+    selection = Selection(
+        runtime.database, filters, share=chosen.get("sample", 1.0), limit=chosen.get("limit")
+    )
     for request_id in selection:
         yield NewItem(orjson.dumps(request_id).decode())
