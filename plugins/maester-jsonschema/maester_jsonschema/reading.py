@@ -20,6 +20,9 @@ MAX_CHARACTERS = 1_000_000
 MAX_DEPTH = 200
 """Deepest nesting of objects and arrays that is read."""
 
+MAX_ATTEMPTS = 1000
+"""Opening brackets in prose that are tried; each failure costs a pass over the text before it."""
+
 _OPENING = re.compile(r"[{\[]")
 _WHITE = " \t\r\n"
 _FENCES = ("```", "~~~")
@@ -82,8 +85,9 @@ def _extracted(text: str) -> Document:
     block = _first_block(text)
     if block is not None:
         return _whole(block)
-    at = 0
-    while (found := _OPENING.search(text, at)) is not None:
+    at = attempts = 0
+    while attempts < MAX_ATTEMPTS and (found := _OPENING.search(text, at)) is not None:
+        attempts += 1
         at = found.start()
         try:
             value, end = _DECODER.raw_decode(text, at)
@@ -95,7 +99,7 @@ def _extracted(text: str) -> Document:
             raise _refusal(exc) from None
         else:
             return _checked(value, text[at:end])
-    if not _OPENING.search(text):
+    if not attempts:
         return _whole(text)
     raise NotJson("There is no complete JSON object or array in it.")
 
