@@ -66,8 +66,8 @@ def test_a_wrong_answer_is_explained() -> None:
     result = judged('{"name": 7, "age": -1, "x": "y"}', {"schema": PERSON})
     assert (result.state, result.score, result.label) == ("failed", 0.0, "invalid")
     assert result.explanation == (
-        "3 errors: /age: value is less than the minimum of 0 (#/properties/age/minimum);"
-        ' /name: value is not of type "string" (#/properties/name/type);'
+        '3 errors: /name: value is not of type "string" (#/properties/name/type);'
+        " /age: value is less than the minimum of 0 (#/properties/age/minimum);"
         " The whole: 1 more than the schema allows (#/additionalProperties)."
     )
 

@@ -57,7 +57,7 @@ def test_what_is_read(text: str, mode: str, value: object) -> None:
         ('{"items": [{"id": 1}, {"id": ', "extracted", "no complete"),
         ('{"a": {"b": 1}, oops} and no more', "extracted", "no complete"),
         ('{"text": "not closed {}', "extracted", "no complete"),
-        ("```json\n{broken}\n``` but {}", "extracted", "column 2"),
+        ("```json\n{broken}\n```\nbut {}", "extracted", "column 2"),
     ],
 )
 def test_what_is_not(text: str, mode: str, why: str) -> None:
