@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import maester
 from maester_jsonschema import JsonSchema, ToolCallSchema
+
+import maester
 
 LINE = {
     "type": "object",

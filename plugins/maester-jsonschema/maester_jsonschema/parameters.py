@@ -57,11 +57,11 @@ class JsonSchemaField(fields.Field[Any]):
             return value
         if not isinstance(value, (bool, Mapping)):
             kind = "an object" if self._named is None else "an object, or the name of a configured one"
-            raise ValidationError(f"A schema must be {kind}.")
+            raise ValidationError(f"A schema must be {kind}")
         try:
             compiled(value)
         except SchemaError as exc:
-            raise ValidationError(f"The schema {exc}.") from exc
+            raise ValidationError(f"The schema {exc}") from exc
         return value
 
 
@@ -93,4 +93,4 @@ def _unknown(name: str, named: Mapping[str, Any]) -> str:
     near = get_close_matches(name, named, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     known = ", ".join(sorted(named)) or "none"
-    return f"No schema is configured as {name!r}.{hint} Configured: {known}."
+    return f"No schema is configured as {name!r}.{hint} Configured: {known}"

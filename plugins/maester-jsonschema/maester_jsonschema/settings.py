@@ -28,7 +28,7 @@ class NamedSchema(Schema):
     @validates_schema
     def _one_of_both(self, data: dict[str, Any], **_: Any) -> None:
         if len(data) != 1:
-            raise ValidationError("Give either a file or a schema.", "file")
+            raise ValidationError("Give either a file or a schema", "file")
 
     @post_load
     def _loaded(self, data: dict[str, Any], **_: Any) -> Any:
@@ -61,7 +61,7 @@ def _from_file(name: str) -> Any:
         schema = read(text).value
         compiled(schema)
     except NotJson as exc:
-        raise ValidationError(f"{name} is no JSON: {exc}", "file") from exc
+        raise ValidationError(f"{name} is no JSON. {exc}", "file") from exc
     except SchemaError as exc:
-        raise ValidationError(f"The schema in {name} {exc}.", "file") from exc
+        raise ValidationError(f"The schema in {name} {exc}", "file") from exc
     return schema

@@ -163,7 +163,8 @@ def _refused(error: jsonschema_rs.ValidationError) -> str:
             f"has a reference that leads nowhere ({_short(error.message.partition(' is not present')[0])});"
             ' other documents are never fetched: put what is referred to under "$defs"'
         )
-    return f"is no JSON Schema: {pointer(error.instance_path, '#')} breaks the rule for {error.kind.name!r}"
+    where = _short(pointer(error.instance_path, "#"))
+    return f"is no JSON Schema: {where} is not what may stand there (it breaks {error.kind.name!r})"
 
 
 def _unquoted(error: jsonschema_rs.ValidationError) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from maester_jsonschema import JsonSchema
 
 import maester
 from maester.errors import ConfigError
 from maester.testing import build_runtime, check_evaluator, sample
-from maester_jsonschema import JsonSchema
 
 PERSON = {
     "type": "object",
@@ -142,7 +142,10 @@ def test_configured_schemas_are_called_by_name(tmp_path: Path) -> None:
             '[jsonschema.schemas.x]\nfile = "absent.json"',
             r"jsonschema\.schemas\.x.*absent\.json cannot be read",
         ),
-        ('[jsonschema.schemas.x]\nschema = {type = "nonsense"}', r"x\.schema.*#/type breaks the rule"),
+        (
+            '[jsonschema.schemas.x]\nschema = {type = "nonsense"}',
+            r"x\.schema.*#/type is not what may stand there",
+        ),
         ('[jsonschema.schemas.x]\nfile = "a"\nschema = {}', "either a file or a schema"),
         ("[jsonschema.schemas.x]", "either a file or a schema"),
         ("[jsonschema]\nschema = {}", r"jsonschema\.schema"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import pytest
-
 from maester_jsonschema.reading import MAX_CHARACTERS, MAX_DEPTH, NotJson, depth_of, read
 
 

@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
+from maester_jsonschema import ToolCallSchema
 
 import maester
 from maester.testing import build_runtime, check_evaluator, sample
-from maester_jsonschema import ToolCallSchema
 
 WEATHER = {
     "type": "function",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from maester_litellm_prices.keys import Key, is_price, read_key
 from maester_litellm_prices.names import family_of, match_of, model_of, threshold
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from maester_litellm_prices import LiteLLMPrices
+from maester_litellm_prices.command import litellm_prices
 
 import maester
 from maester.errors import ConfigError, PricingError
 from maester.testing import build_runtime, check_pricing_source
-from maester_litellm_prices import LiteLLMPrices
-from maester_litellm_prices.command import litellm_prices
 
 EXCERPT = Path(__file__).parent / "data" / "model_prices.json"
 
