@@ -28,6 +28,9 @@ _INSIDE_ONE_OF = ("properties", "prefixItems", "items")
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 _NAMES = ("$id", "id", "$anchor", "$dynamicAnchor")
 
+Known = dict[tuple[int, int | None], int]
+"""Identity of a schema and depth → what was counted."""
+
 
 class Branching:
     """Counts for one schema."""
@@ -36,32 +39,38 @@ class Branching:
         self._root = schema
         self._named: dict[str, Any] = {}
         self._index(schema)
-        self._known: dict[tuple[int, int | None], int] = {}
+        self._counted: dict[int | None, int] = {}
 
     def at(self, depth: int | None) -> int:
         """Most looks at one place of a value nested `depth` deep, at most `MANY`.
 
         :param depth: ``None`` counts a definition that names itself as if it named nothing.
         """
-        try:
-            return self._looks(self._root, None if depth is None else min(depth, _DEEPEST))
-        except RecursionError:
-            return MANY
+        if depth is not None:
+            depth = min(depth, _DEEPEST)
+        counted = self._counted.get(depth)
+        if counted is None:
+            try:
+                counted = self._looks(self._root, depth, {})
+            except RecursionError:
+                counted = MANY
+            self._counted[depth] = counted
+        return counted
 
-    def _looks(self, schema: Any, depth: int | None) -> int:
+    def _looks(self, schema: Any, depth: int | None, known: Known) -> int:
         if not isinstance(schema, Mapping):
             return 1
         key = (id(schema), depth)
-        known = self._known.get(key)
-        if known is not None:
-            return known
-        self._known[key] = 0  # for a definition that names itself at the same place, which adds nothing
-        total = 1 + sum(self._looks(each, depth) for each in self._here(schema))
+        total = known.get(key)
+        if total is not None:
+            return total
+        known[key] = 0  # for a definition that names itself at the same place, which adds nothing
+        total = 1 + sum(self._looks(each, depth, known) for each in self._here(schema))
         if depth is None or depth > 0:
             deeper = None if depth is None else depth - 1
-            total += sum(self._looks(each, deeper) for each in _inside(schema))
-            total += sum(max(self._looks(each, deeper) for each in some) for some in _one_of(schema))
-        self._known[key] = total = min(total, MANY)
+            total += sum(self._looks(each, deeper, known) for each in _inside(schema))
+            total += sum(max(self._looks(each, deeper, known) for each in some) for some in _one_of(schema))
+        known[key] = total = min(total, MANY)
         return total
 
     def _here(self, schema: Mapping[str, Any]) -> Iterator[Any]:
