@@ -21,7 +21,13 @@ NATIVE_BLOCKS = frozenset({"cachePoint", "guardContent", "searchResult"})
 
 IN_SYSTEM = frozenset({"text", "cachePoint", "guardContent"})
 
-_IMAGES = {"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
+_IMAGES = {
+    "image/png": "png",
+    "image/jpeg": "jpeg",
+    "image/jpg": "jpeg",
+    "image/gif": "gif",
+    "image/webp": "webp",
+}
 _DOCUMENTS = {
     "application/pdf": "pdf",
     "text/csv": "csv",
@@ -40,7 +46,9 @@ _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9()\[\]-]+")
 def unsupported(name: str, advice: str = "") -> UnsupportedParameter:
     """The error for what Converse has no equivalent of."""
     advice = advice or "remove it, or choose a model of a provider that has it"
-    return UnsupportedParameter(f"The provider 'bedrock' has no equivalent of '{name}': {advice}.", param=name)
+    return UnsupportedParameter(
+        f"The provider 'bedrock' has no equivalent of '{name}': {advice}.", param=name
+    )
 
 
 def blocks_of(message: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
@@ -145,7 +153,9 @@ def _audio(part: Mapping[str, Any], path: str) -> dict[str, Any]:
 
 def _data_url(url: str, path: str, what: str) -> tuple[str, bytes]:
     if url[:5].lower() != "data:":
-        raise unsupported(path, f"it fetches nothing; send the {what} itself as data:<media type>;base64,<data>")
+        raise unsupported(
+            path, f"it fetches nothing; send the {what} itself as data:<media type>;base64,<data>"
+        )
     found = _DATA_URL.match(url)
     if found is None:
         raise InvalidRequest(f"'{path}' must be of the form data:<media type>;base64,<data>.", param=path)

@@ -107,7 +107,9 @@ class EventReader:
         if "text" in delta:
             return self._piece({"content": text_at(delta["text"], "delta.text")})
         if "toolUse" in delta:
-            fragment = text_at(object_at(delta["toolUse"], "delta.toolUse").get("input"), "delta.toolUse.input")
+            fragment = text_at(
+                object_at(delta["toolUse"], "delta.toolUse").get("input"), "delta.toolUse.input"
+            )
             if block.tool is None:
                 raise Misshapen("delta.toolUse", "in a block that has started", delta["toolUse"])
             if not fragment:

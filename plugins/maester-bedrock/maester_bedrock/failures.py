@@ -93,7 +93,9 @@ def error_of(exc: Exception, provider: str, terms: Terms) -> Exception:
     if isinstance(exc, exceptions.NoRegionError):
         return _unusable(provider, "No AWS region is set: set region in [bedrock], or AWS_REGION.")
     if isinstance(exc, exceptions.HTTPClientError | exceptions.ConnectionError):
-        return errors.ProviderUnavailable(f"Provider {provider} could not be reached: {exc}", provider=provider)
+        return errors.ProviderUnavailable(
+            f"Provider {provider} could not be reached: {exc}", provider=provider
+        )
     if isinstance(exc, exceptions.BotoCoreError):
         return _unusable(provider, str(exc))
     return exc

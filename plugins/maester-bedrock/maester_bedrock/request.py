@@ -233,8 +233,12 @@ def _tools(parameters: dict[str, Any], out: dict[str, Any]) -> None:
     tools = list_at(parameters.pop("tools", []), "tools")
     choice = parameters.pop("tool_choice", None)
     if choice == "none":
-        if any("toolUse" in block or "toolResult" in block for m in out["messages"] for block in m["content"]):
-            raise unsupported("tool_choice", "a conversation with tool calls in it cannot go on without tools")
+        if any(
+            "toolUse" in block or "toolResult" in block for m in out["messages"] for block in m["content"]
+        ):
+            raise unsupported(
+                "tool_choice", "a conversation with tool calls in it cannot go on without tools"
+            )
         return
     if not tools:
         if choice not in (None, "auto"):

@@ -47,7 +47,8 @@ def usage_of(reported: Mapping[str, Any]) -> maester.Usage:
         else:
             five_minutes += written
     cache_write = max(
-        count_at(reported.get("cacheWriteInputTokens"), "usage.cacheWriteInputTokens"), one_hour + five_minutes
+        count_at(reported.get("cacheWriteInputTokens"), "usage.cacheWriteInputTokens"),
+        one_hour + five_minutes,
     )
     cache_read = count_at(reported.get("cacheReadInputTokens"), "usage.cacheReadInputTokens")
     return maester.Usage(
@@ -195,7 +196,11 @@ def _tool_call(use: Mapping[str, Any], path: str) -> dict[str, Any]:
         "name": name_at(use.get("name"), f"{path}.name"),
         "arguments": json.dumps(object_at(use.get("input"), f"{path}.input"), separators=(",", ":")),
     }
-    return {"id": name_at(use.get("toolUseId"), f"{path}.toolUseId"), "type": "function", "function": function}
+    return {
+        "id": name_at(use.get("toolUseId"), f"{path}.toolUseId"),
+        "type": "function",
+        "function": function,
+    }
 
 
 def _thought(reasoning: Mapping[str, Any], path: str) -> dict[str, Any]:
