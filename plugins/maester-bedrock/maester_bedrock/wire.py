@@ -167,7 +167,7 @@ class Body:
         return BadProviderResponse(message, provider=self._provider)
 
 
-class _Connections(URLLib3Session):
+class _Connections(URLLib3Session):  # type: ignore[misc]
     """botocore's connections, with limits in time for a request instead of for all of them."""
 
     def _get_request_timeout(self, request: AWSPreparedRequest) -> urllib3.Timeout:
