@@ -30,6 +30,7 @@ _KIND_OF_CODE: Mapping[str, type[errors.ProviderError]] = {
             "missingauthenticationtoken",
             "notauthorized",
             "optinrequired",
+            "requestexpired",
             "signaturedoesnotmatch",
             "unauthorized",
             "unrecognizedclient",
@@ -52,9 +53,11 @@ _KIND_OF_CODE: Mapping[str, type[errors.ProviderError]] = {
         ),
         errors.ProviderUnavailable,
     ),
-    **dict.fromkeys(("validation", "resourcenotfound", "conflict"), errors.ProviderRejected),
+    **dict.fromkeys(
+        ("validation", "validationerror", "resourcenotfound", "conflict"), errors.ProviderRejected
+    ),
 }
-"""By code in lowercase, without the ``Exception`` or ``Error`` that many end in."""
+"""By code in lowercase, without the ``Exception`` that many end in."""
 
 _STATUS_IN_STREAM = {"validation": 400, "resourcenotfound": 404, "conflict": 409}
 """The status of what a stream rejects; the stream itself began with a success."""
@@ -139,9 +142,7 @@ def _said(exc: exceptions.ClientError, provider: str) -> errors.ProviderError:
     said: Mapping[str, Any] = exc.response.get("Error", {})
     head: Mapping[str, Any] = exc.response.get("ResponseMetadata", {})
     code = str(said.get("Code") or "")
-    short = code.lower().removesuffix("exception").removesuffix("error") or code.lower()
-    if short.startswith("model") and code.lower().endswith("errorexception"):
-        short += "error"  # ModelErrorException, ModelStreamErrorException
+    short = code.lower().removesuffix("exception")
     status = head.get("HTTPStatusCode")
     status = status if isinstance(status, int) and status >= 300 else _STATUS_IN_STREAM.get(short)
     kind = _KIND_OF_CODE.get(short) or _kind_of_status(status)

@@ -29,13 +29,14 @@ from .terms import Terms
 _READ_BYTES = 65_536
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _UnderWay:
     """What the exchange of one call needs and botocore does not pass on."""
 
     provider: str
     terms: Terms
     headers: Mapping[str, str]
+    timeout: urllib3.Timeout | None = None
 
 
 _under_way: ContextVar[_UnderWay] = ContextVar("maester_bedrock_under_way")
@@ -103,10 +104,16 @@ class Wire:
         under_way = _under_way.get()
         for name, value in under_way.headers.items():
             request.headers[name] = value
-        under_way.terms.limit(0)
+        terms = under_way.terms
+        # Inside of send an error for a deadline that has passed would be wrapped.
+        under_way.timeout = urllib3.Timeout(
+            total=terms.limit(terms.connect_s + terms.first_byte_s),
+            connect=terms.connect_s,
+            read=terms.first_byte_s,
+        )
         request.stream_output = True
         answer = self._connections.send(request)
-        body = Body(answer.raw, under_way.provider, under_way.terms)
+        body = Body(answer.raw, under_way.provider, terms)
         return AWSResponse(answer.url, answer.status_code, answer.headers, body)
 
 
@@ -170,9 +177,8 @@ class Body:
 class _Connections(URLLib3Session):  # type: ignore[misc]
     """botocore's connections, with limits in time for a request instead of for all of them."""
 
-    def _get_request_timeout(self, request: AWSPreparedRequest) -> urllib3.Timeout:
-        terms = _under_way.get().terms
-        return urllib3.Timeout(connect=terms.limit(terms.connect_s), read=terms.limit(terms.first_byte_s))
+    def _get_request_timeout(self, request: AWSPreparedRequest) -> urllib3.Timeout | None:
+        return _under_way.get().timeout
 
 
 class _FixedToken:
