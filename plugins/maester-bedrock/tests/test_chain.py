@@ -86,6 +86,13 @@ def test_a_model_without_a_price_costs_an_unknown_amount(runtime: Build) -> None
     assert (inference.cost.total_usd, inference.cost.priced) == (None, False)
 
 
+def test_a_price_of_the_configuration_is_found_for_what_only_the_account_knows(runtime: Build) -> None:
+    arn = "arn:aws:bedrock:eu-central-1:123456789012:application-inference-profile/abc123"
+    price = f'[[prices]]\nprovider = "bedrock"\nmodel = "{arn}"\ninput = "1"\noutput = "2"\n'
+    inference = runtime(price).execute(asking(f"bedrock/{arn}")).raise_for_error()
+    assert prices(inference) == {"input": Decimal("0.000001"), "output": Decimal("0.000002")}
+
+
 def test_it_is_on_record(server: BedrockServer, runtime: Build) -> None:
     server.respond(converse("A word"), error(429, "ThrottlingException"))
     running = runtime()
