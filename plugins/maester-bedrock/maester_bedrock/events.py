@@ -70,7 +70,7 @@ class EventReader:
         ):
             if name in event:
                 if not self._begun and name != "messageStart":
-                    raise Misshapen(name, "preceded by messageStart", event[name])
+                    raise Misshapen(name, "an event after messageStart", event[name])
                 return read(object_at(event[name], name))
         return None
 

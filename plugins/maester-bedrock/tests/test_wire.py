@@ -126,6 +126,19 @@ def test_connections_are_kept_also_after_streams_and_errors(
     assert len({received.connection for received in server.requests}) == 1
 
 
+def test_head_and_body_of_a_request_do_not_wait_for_each_other(
+    server: BedrockServer, bedrock: Make, call: Ask
+) -> None:
+    provider = bedrock()
+    took = []
+    for _ in range(20):
+        began = time.perf_counter()
+        provider.generate(call())
+        took.append(time.perf_counter() - began)
+    # With Nagle's algorithm on, even the fastest waits 40 ms for a delayed acknowledgement.
+    assert min(took[1:]) < 0.035
+
+
 @pytest.mark.parametrize("operation", ["generate", "stream"])
 @pytest.mark.parametrize(
     ("status", "code", "expected"),
