@@ -73,8 +73,10 @@ class Runtime:
         self.price_book = PriceBook(self.database)
         self.price_book.fill_if_empty(registry.pricing)
         families = {
-            name: price_family(settings.providers[name]) if name in settings.providers else name
-            for name in registry.providers
+            name: price_family(settings.providers[name])
+            if name in settings.providers
+            else getattr(provider, "price_as", name)
+            for name, provider in registry.providers.items()
         }
         self.router = Router(settings, registry.providers, families, self.price_book)
         self.chain = Chain(enabled)
