@@ -80,6 +80,7 @@ class _Candidate:
     version: str | None
     builtin: bool
     target: Callable[[], Any]
+    given: bool = False
     plugin: Any = None
     error: Exception | None = None
     disabled: bool = False
@@ -102,12 +103,15 @@ class PluginLoader:
         self._manager.add_hookspecs(hookspecs)
         self._candidates = [_builtin(name) for name in builtins]
 
-    def discover(self, disabled: Iterable[str] = ()) -> None:
+    def discover(self, disabled: Iterable[str] = (), given: Iterable[object] = ()) -> None:
         """Import every plugin that is installed, but for those disabled.
 
-        :raises PluginLoadError: when one of Maester's own does not load.
+        :param given: plugins that the program hands over itself: modules or objects with
+            implementations of hooks. Their names cannot be disabled.
+        :raises PluginLoadError: when one of Maester's own, or of those given, does not load.
         """
         skip = frozenset(disabled)
+        self._candidates.extend(map(_given, given))
         for entry in sorted(metadata.entry_points(group=ENTRY_POINT_GROUP), key=lambda e: e.name):
             self._candidates.append(_installed(entry, entry.name in skip))
         seen: set[str] = set()
@@ -208,9 +212,10 @@ class PluginLoader:
         return [c for c in self._candidates if not c.disabled and c.error is None]
 
     def _fail(self, candidate: _Candidate, exc: Exception) -> None:
-        if candidate.builtin:
+        if candidate.builtin or candidate.given:
             if isinstance(exc, PluginError) or not hasattr(exc, "code"):
-                raise PluginLoadError(f"Built-in plugin {candidate.name} failed: {_describe(exc)}") from exc
+                kind = "Built-in plugin" if candidate.builtin else "The given plugin"
+                raise PluginLoadError(f"{kind} {candidate.name} failed: {_describe(exc)}") from exc
             raise exc
         candidate.error = exc
         if candidate.plugin is not None and self._manager.is_registered(candidate.plugin):
@@ -302,6 +307,12 @@ def _installed(entry: metadata.EntryPoint, disabled: bool) -> _Candidate:
         entry.load,
         disabled=disabled,
     )
+
+
+def _given(plugin: object) -> _Candidate:
+    """A plugin of the program's own; called by its ``name``, else as its module or class is."""
+    name = getattr(plugin, "name", None) or getattr(plugin, "__name__", None) or type(plugin).__name__
+    return _Candidate(str(name), None, None, False, lambda: plugin, given=True)
 
 
 def _version(distribution: str) -> str | None:
