@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from maester.errors import ProviderTimeout
 from maester.model import Call, Chunk, Response, Usage
@@ -121,7 +122,7 @@ class FakeProvider:
         count = len(given) if isinstance(given, list) and not all(isinstance(i, int) for i in given) else 1
         data = [{"object": "embedding", "index": index, "embedding": [1.0, 0.0]} for index in range(count)]
         usage = replace(answer.usage, output_tokens=0) if answer.usage else None
-        body = {"object": "list", "data": data, "model": call.model}
+        body: dict[str, Any] = {"object": "list", "data": data, "model": call.model}
         if usage is not None:
             body["usage"] = {"prompt_tokens": usage.input_tokens, "total_tokens": usage.input_tokens}
         return Response(model=call.model, output="", usage=usage, body=body)

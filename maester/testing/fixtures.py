@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -61,7 +61,7 @@ def runtime(
     """
     from maester.testing.runtimes import Parts, build_runtime, options_of
 
-    options = {"config": maester_config}
+    options: dict[str, Any] = {"config": maester_config}
     for marker in reversed(list(request.node.iter_markers("maester"))):
         options.update(options_of(marker))
     own = Parts(providers=[fake_provider], sinks=[memory_sink], name="maester.testing")

@@ -133,7 +133,7 @@ def _check_duplicates(rules: Rules, prices: list[Price]) -> None:
         rules.hold(
             "no duplicates",
             key not in seen,
-            f"it lists {price.unit!r} of {price.provider}/{price.model} twice for the same time and conditions.",
+            f"it lists {price.unit!r} of {price.provider}/{price.model} twice for the same time.",
             "List each price once; which of two would count is not defined.",
         )
         seen.add(key)

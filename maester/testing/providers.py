@@ -16,7 +16,7 @@ from maester.errors import InvalidRequest, MaesterError, ProviderError
 from maester.model import NOTHING, Call, Chunk, Request, Response
 
 from . import wire
-from .rules import Rules, RuleBroken, at_once
+from .rules import RuleBroken, Rules, at_once
 from .runtimes import Parts, lone_runtime
 from .sinks import MemorySink
 
@@ -89,9 +89,7 @@ def check_provider(
 class _Subject:
     """A provider that is held to the rules, and how it is called."""
 
-    def __init__(
-        self, rules: Rules, provider: Provider, model: str, parameters: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, rules: Rules, provider: Provider, model: str, parameters: Mapping[str, Any]) -> None:
         self.rules = rules
         self.provider: Any = provider
         self.model = model
@@ -173,9 +171,7 @@ class _Subject:
         wire.check_pieces(self.rules, pieces)
         streamed = wire.joined(pieces, self.model)
         wire.check_finish_reason(self.rules, streamed.finish_reason)
-        wire.check_usage(
-            self.rules, streamed.usage, reports_usage=self.reports_usage, output=streamed.output
-        )
+        wire.check_usage(self.rules, streamed.usage, reports_usage=self.reports_usage, output=streamed.output)
         if not self.same_answers:
             return
         for what, one, other in (
@@ -270,7 +266,7 @@ class _Subject:
             "errors",
             isinstance(raised, (ProviderError, InvalidRequest)),
             f"{where} {f'raised {raised!r}' if raised else 'answered'}.",
-            "Raise ProviderError, one of its subclasses, or InvalidRequest: they decide what callers are told.",
+            "Raise ProviderError, a subclass of it, or InvalidRequest: they decide what callers are told.",
         )
         rules.hold(
             "error classes",

@@ -165,5 +165,7 @@ def options_of(marker: Any) -> dict[str, Any]:
     known = {"config", "plugins", "environ"}
     unknown = sorted(marker.kwargs.keys() - known)
     if marker.args or unknown:
-        raise TypeError(f"@pytest.mark.maester takes config=, plugins= and environ=, not {unknown or marker.args}.")
+        raise TypeError(
+            f"@pytest.mark.maester takes config=, plugins= and environ=, not {unknown or marker.args}."
+        )
     return dict(marker.kwargs)

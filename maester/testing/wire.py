@@ -129,7 +129,10 @@ def check_usage(rules: Rules, usage: Any, *, reports_usage: bool, output: str = 
         )
         return
     rules.hold(
-        "usage is reported", isinstance(usage, Usage), f"its usage is {usage!r}.", "Give it a `maester.Usage`."
+        "usage is reported",
+        isinstance(usage, Usage),
+        f"its usage is {usage!r}.",
+        "Give it a `maester.Usage`.",
     )
     counts = {f.name: getattr(usage, f.name) for f in dataclasses.fields(usage) if f.name != "estimated"}
     for field, count in counts.items():
