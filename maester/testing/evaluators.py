@@ -32,6 +32,7 @@ ANY_TEXT = (
 """Texts that a model may answer with: none, invisible ones, any script, half characters, a megabyte."""
 
 _UNDER_TEST = "under_test"
+_MISSPELT = "no_such_parameter"
 _REPEATS = 3
 
 
@@ -51,7 +52,7 @@ def check_evaluator(
     :param failing: answers that must not.
     :param parameters: what the answers are judged with, as a caller writes it.
     :param accepted: parameters that its ``schema`` must take.
-    :param refused: parameters that its ``schema`` must refuse.
+    :param refused: parameters that its ``schema`` must refuse, beside one that it does not know.
     :param allow: ``varying verdicts`` for one that may judge the same answer differently twice.
     :returns: the names of the rules that were checked.
     :raises RuleBroken: for the first rule that is broken.
@@ -66,7 +67,8 @@ def check_evaluator(
         f"its version is {version!r}.",
         "A `version` is a text, recorded with every verdict; change it when verdicts change.",
     )
-    _check_schema(rules, evaluator, [parameters, *accepted], refused)
+    misspelt = [] if getattr(evaluator, "schema", None) is None else [{**parameters, _MISSPELT: 1}]
+    _check_schema(rules, evaluator, [parameters, *accepted], [*refused, *misspelt])
     given = _validated(rules, evaluator, parameters)
     samples = [*((each, True) for each in passing), *((each, False) for each in failing)]
     judged = [(sample(each) if isinstance(each, str) else each, wanted) for each, wanted in samples]

@@ -56,9 +56,9 @@ def check_response(rules: Rules, response: Any, *, reports_usage: bool) -> None:
             f"`{field}` is a text, or None where the provider says none.",
         )
     check_finish_reason(rules, response.finish_reason)
+    check_usage(rules, response.usage, reports_usage=reports_usage, output=response.output)
     if response.body:
         _check_body(rules, response)
-    check_usage(rules, response.usage, reports_usage=reports_usage, output=response.output)
 
 
 def check_finish_reason(rules: Rules, reason: Any) -> None:
