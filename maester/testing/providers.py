@@ -204,20 +204,19 @@ class _Subject:
     def check_threads(self) -> None:
         """Many calls at once get each its own answer, whole and streamed."""
         prompts = [_PROMPT.format(number) for number in range(_PROMPTS)]
-        alone = [self.generate(prompt).output for prompt in prompts] if self.same_answers else []
         ways = [self.generate] + ([self.streamed] if hasattr(self.provider, "stream") else [])
         asked = [(way, prompt) for prompt in prompts for way in ways]
+        alone = [way(prompt).output for way, prompt in asked] if self.same_answers else [None] * len(asked)
         answered = at_once(lambda pair: pair[0](pair[1]), asked)
-        wanted = dict(zip(prompts, alone, strict=False))
-        for (_, prompt), answer in zip(asked, answered, strict=True):
+        for (_, prompt), wanted, answer in zip(asked, alone, answered, strict=True):
             if isinstance(answer, RuleBroken):
                 raise answer
             assert isinstance(answer, Response)
             self.rules.hold(
                 "threads do not mix",
-                not self.same_answers or answer.output == wanted[prompt],
+                wanted is None or answer.output == wanted,
                 f"asked {prompt!r} while other threads asked, it answered {answer.output!r}; alone it"
-                f" answers {wanted.get(prompt)!r}.",
+                f" answers {wanted!r}.",
                 "One object serves all threads at once: keep nothing about a call on it.",
             )
 
