@@ -122,8 +122,7 @@ class PluginLoader:
                 if candidate.name in seen:
                     raise PluginConflictError(f"another plugin is already called {candidate.name!r}")
                 candidate.plugin = candidate.target()
-                self._manager.register(candidate.plugin, candidate.name)
-                self._manager.check_pending()
+                self._accept(candidate)
             except Exception as exc:  # noqa: BLE001 - importing foreign code may raise anything
                 self._fail(candidate, exc)
             seen.add(candidate.name)
@@ -198,6 +197,16 @@ class PluginLoader:
             taken[kind].update(name for name, _ in mine)
             if mine:
                 candidate.registered[kind] = mine
+
+    def _accept(self, candidate: _Candidate) -> None:
+        """Make a plugin's hooks known.
+
+        :raises PluginError: when one is handed over that has none: a forgotten `hookimpl`.
+        """
+        self._manager.register(candidate.plugin, candidate.name)
+        self._manager.check_pending()
+        if candidate.given and not self._manager.get_hookcallers(candidate.plugin):
+            raise PluginError("it has no hook; mark what registers its parts with `maester.hookimpl`")
 
     def _call(self, candidate: _Candidate, hook: str, arguments: Mapping[str, Any]) -> None:
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
