@@ -246,5 +246,5 @@ def test_a_plugin_of_the_programs_own_that_fails_stops_the_start(tmp_path: Path)
 
 
 def test_what_is_handed_over_but_is_no_plugin_stops_the_start(tmp_path: Path) -> None:
-    with pytest.raises(PluginLoadError, match=r"given plugin Agreeable failed: .*no hook"):
+    with pytest.raises(PluginLoadError, match=r"given plugin agreeable failed: .*no hook"):
         Runtime.build(settings=settings_of(tmp_path), plugins=[Agreeable])

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
-
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from maester.contracts import Evaluator, PricingSource, Provider, Sink, Slot, Stage
 from maester.database import Database
@@ -24,6 +22,9 @@ from maester.ledger.queries import Ledger
 from maester.plugins import ENTRY_POINT_GROUP
 from maester.pricing import GENAI_ORDER, GenaiPrices, PriceBook
 from maester.runtime import Runtime
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 T = TypeVar("T")
 

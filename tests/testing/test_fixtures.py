@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import maester
 from maester.errors import ProviderRateLimited, ProviderTimeout
 from maester.model import Call, Request, Response, Usage
 from maester.testing import Answer, FakeProvider, MemorySink, Parts, SettledLedger, build_runtime
@@ -43,7 +45,7 @@ SUITE = '''
         assert runtime.execute(asking()).error.code == "provider_rate_limited"
         stream = runtime.stream(asking(stream=True))
         assert [c.body["choices"][0]["delta"].get("content") for c in stream] == ["pie", "ces", None]
-        assert ledger.get(first.request_id)["cost"]["priced"] is True
+        assert ledger.get(first.request_id)["cost"]["total_cost_usd"] == "0.00002"
         assert [record["status"] for record in memory_sink.wait(3)] == ["ok", "error", "ok"]
         assert len(fake_provider.calls) == len(memory_sink.admitted) == 3
 
@@ -199,6 +201,24 @@ def test_a_memory_sink_says_what_it_waited_for_in_vain() -> None:
         sink.wait(2, timeout_s=0.01)
     sink.clear()
     assert (sink.records, sink.admitted) == ([], [])
+
+
+def test_the_example_of_the_page_runs(tmp_path: Path) -> None:
+    """The page's own test, with the page's own evaluator."""
+    page = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
+    evaluator, test, house = (
+        next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if words in block)
+        for words in ("def evaluate(self, sample", "pytest.mark.maester", "class House")
+    )
+    own = f"import sys\n{test.replace('config=', 'plugins=[sys.modules[__name__]], config=')}"
+    (tmp_path / "test_page.py").write_text(f"{evaluator}\n{own}\n")
+    command = [sys.executable, "-m", "pytest", "-W", "error", "-q", "--rootdir", "."]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert "1 passed" in done.stdout, done.stdout
+    names = {"maester": maester}
+    exec(f"{evaluator}\n{house.partition('runtime =')[0]}", names)
+    with build_runtime(plugins=[names["House"]()]) as runtime:  # type: ignore[operator]
+        assert "no_apology" in runtime.registry.evaluators
 
 
 def test_everything_public_can_be_imported() -> None:
