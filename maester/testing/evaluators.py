@@ -202,8 +202,8 @@ def _check_repeats(
     def verdict(one: Sample) -> object:
         try:
             return evaluator.evaluate(one, parameters)
-        except EvaluationError as exc:
-            return str(exc)
+        except Exception as exc:  # noqa: BLE001 - what it raises must be the same each time, too
+            return repr(exc)
 
     first = [verdict(each) for each in judged]
     again = [verdict(each) for each in reversed(judged)][::-1]
@@ -233,9 +233,9 @@ class _Renamed:
 
     def __init__(self, evaluator: Evaluator) -> None:
         self._evaluator = evaluator
-        self.version = getattr(evaluator, "version", "1")
-        self.schema = getattr(evaluator, "schema", None)
-        self.evaluate = evaluator.evaluate
+
+    def __getattr__(self, member: str) -> Any:
+        return getattr(self._evaluator, member)
 
 
 class _Raising:
@@ -258,9 +258,10 @@ def _check_runtime(
 ) -> None:
     """What becomes of it in a whole chain: its verdict is recorded; were it to raise, that is no pass."""
     fake = FakeProvider()
+    renamed: Any = _Renamed(evaluator)
     raising = _Raising(evaluator, _resolved(evaluator, parameters))
     checks = (Check(_UNDER_TEST, parameters), Check(raising.name))
-    with lone_runtime(Parts(providers=[fake], evaluators=[_Renamed(evaluator), raising])) as runtime:
+    with lone_runtime(Parts(providers=[fake], evaluators=[renamed, raising])) as runtime:
         for each, wanted in judged:
             fake.answers(each.response)
             request = replace(each.request, model=fake.name, checks=checks, stream=False)

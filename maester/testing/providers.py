@@ -57,7 +57,9 @@ def check_provider(
     embedding_model: str | None = None,
     allow: Collection[str] = (),
 ) -> tuple[str, ...]:
-    """Hold a provider to its contract. It is called some forty times, and not closed.
+    """Hold a provider to its contract.
+
+    It is called some forty times, and twice for each failure; it is not closed.
 
     :param model: a model that it answers to.
     :param parameters: what goes with every chat request (``max_tokens``, ``temperature``).

@@ -156,6 +156,15 @@ class Counting(Sound):
         return Verdict(super().evaluate(sample, parameters).passed, float(next(self.count)))
 
 
+class Tiring(Counting):
+    """Raises once it has judged some answers."""
+
+    def evaluate(self, sample: Sample, parameters: Mapping[str, Any]) -> Any:
+        if next(self.count) > 15:
+            raise MemoryError("too many")
+        return Sound.evaluate(self, sample, parameters)
+
+
 class Mixing(Sound):
     """Keeps the answer on itself."""
 
@@ -194,6 +203,7 @@ BROKEN: list[tuple[str, type[Sound]]] = [
     ("sample is left alone", TouchingParameters),
     ("any text", Narrow),
     ("same verdict again", Counting),
+    ("same verdict again", Tiring),
     ("threads do not mix", Mixing),
     ("works in a runtime", OnlyHere),
 ]
