@@ -26,8 +26,8 @@ LEVELS: tuple[frozenset[str], ...] = (
             *("native", "redaction", "shape", "tracing"),
         }
     ),
-    frozenset({"checks", "contracts", "hookspecs", "settings", "tokens", "tracecontext"}),
-    frozenset({"config", "database", "plugins"}),
+    frozenset({"checks", "contracts", "hookspecs", "settings", "tokens", "tracecontext", "verdicts"}),
+    frozenset({"config", "database", "guards", "plugins"}),
     frozenset(
         {
             *("assembly", "attempts", "dialects", "evaluators", "ledger", "logs"),

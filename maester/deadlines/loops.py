@@ -189,7 +189,6 @@ class Loop:
             if call.started:
                 call.greenlet.kill(block=False)
             elif call.greenlet is None:  # else it is about to begin, and will see that it need not
-
                 self._running += 1
                 call.greenlet = spawn(self._run, call)
         if self.retired and not self._running:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from maester.checks import resolve_checks
 from maester.contracts import Evaluator
 from maester.errors import LedgerError, MaesterError
+from maester.interrupts import is_interrupt
 from maester.model import Fault, Inference
 from maester.record import record_of
 
@@ -77,6 +78,8 @@ class LogStage:
         for name, settle in self._settles:
             try:
                 settle(record)
-            except Exception as exc:  # noqa: BLE001 - a foreign sink may raise anything
+            except Exception as exc:
+                if is_interrupt(exc):
+                    raise
                 code = exc.code if isinstance(exc, MaesterError) else "sink_error"
                 inference.faults.append(Fault(f"sink {name}", code, f"{type(exc).__name__}: {exc}"))
