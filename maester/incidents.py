@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Protocol
 
 from .model import Fault
 from .tracing import current
@@ -21,6 +22,7 @@ QUIET_S = 60.0
 """Seconds for which the same failure of the same part is counted but not logged again."""
 
 _log = logging.getLogger(LOGGER)
+_log.addHandler(logging.NullHandler())  # embedded, without a configured log, nothing is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,28 @@ def fault(where: str, code: str, message: str) -> None:
         found = Fault(where, code, message)
         if found not in at_hand[0].faults:
             at_hand[0].faults.append(found)
+
+
+class Report(Protocol):
+    """What is told of a plugin that was to be loaded."""
+
+    @property
+    def name(self) -> str:
+        """Its entry point's name."""
+        ...
+
+    @property
+    def error(self) -> str | None:
+        """Why it was left out, if it was."""
+        ...
+
+
+def log_left_out(reports: Iterable[Report]) -> None:
+    """Log which plugins failed to load, and why."""
+    for report in reports:
+        if report.error is not None:
+            fields = {"event": "plugin_left_out", "plugin": report.name}
+            _log.warning("Plugin %s was left out: %s", report.name, report.error, extra=fields)
 
 
 def of(plugin: str) -> Incidents | None:

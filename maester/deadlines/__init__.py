@@ -17,7 +17,7 @@ from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
 from maester import native
-from maester.errors import PluginTimeout, PluginUnavailable
+from maester.errors import PluginError, PluginTimeout, PluginUnavailable
 
 from . import calls, loops, threads
 from .calls import Account, Call
@@ -32,7 +32,7 @@ def within(seconds: float, work: Callable[[], T], owner: str) -> T:
     """Do foreign work and wait for it, at most so long.
 
     The work sees the caller's context variables, so that `maester.span` inside it belongs to the
-    inference at hand. What it raises is raised here. When the caller is interrupted while it waits
+    inference at hand. What it raises is raised here; what is not an `Exception`, as a `PluginError`. When the caller is interrupted while it waits
     (by a signal's handler, by the end of its greenlet), the work is left behind as after the deadline.
 
     :param seconds: how long to wait.
@@ -87,6 +87,8 @@ class Sequence:
         if call.error is None:
             return call.result  # type: ignore[no-any-return]
         try:
+            if not isinstance(call.error, Exception):  # to end its own thread is all that it can order
+                raise PluginError(f"{owner} raised {type(call.error).__name__}.") from call.error
             raise call.error
         finally:
             del call  # it holds the exception, whose traceback holds this frame

@@ -31,9 +31,6 @@ class GuardedPrices(Guard):
         listed = self.call(self._seconds, lambda: list(self._part.prices()))
         for price in listed:
             if not isinstance(price, Price):
-                raise self.blame(
-                    PricingError(
-                        f"{self._what} of plugin {self.plugin!r} lists {type(price).__name__}, not Price."
-                    )
-                )
+                wrong = f"lists {type(price).__name__} instead of Price"
+                raise self.blame(PricingError(f"{self._what} of plugin {self.plugin!r} {wrong}."))
         return listed
