@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from maester import native
 from maester.errors import PluginError, PluginTimeout, PluginUnavailable
@@ -32,8 +32,9 @@ def within(seconds: float, work: Callable[[], T], owner: str) -> T:
     """Do foreign work and wait for it, at most so long.
 
     The work sees the caller's context variables, so that `maester.span` inside it belongs to the
-    inference at hand. What it raises is raised here; what is not an `Exception`, as a `PluginError`. When the caller is interrupted while it waits
-    (by a signal's handler, by the end of its greenlet), the work is left behind as after the deadline.
+    inference at hand. What it raises is raised here; what is no `Exception`, as a `PluginError`. When the
+    caller is interrupted while it waits (by a signal's handler, by the end of its greenlet), the work is
+    left behind as after the deadline.
 
     :param seconds: how long to wait.
     :param owner: whose work it is, for the account of what hangs and for the error's message.
@@ -58,16 +59,21 @@ class Sequence:
     :param owner: whose work it is.
     """
 
-    __slots__ = ("_context", "_loop", "_owner")
+    __slots__ = ("_context", "_last", "_owner")
 
     def __init__(self, owner: str) -> None:
         self._owner = owner
         self._context: Context | None = None
-        self._loop: Any = None
+        self._last: Call | None = None
 
     def within(self, seconds: float, work: Callable[[], T]) -> T:
-        """Do the next piece; see the function `within`."""
-        owner = self._owner
+        """Do the next piece; see the function `within`.
+
+        :raises PluginUnavailable: also when the piece before is still going on, past its deadline.
+        """
+        owner, last = self._owner, self._last
+        if last is not None and last.left:
+            raise PluginUnavailable(f"{owner} is not called: the call before is past its deadline.")
         account = _accounts.get(owner) or _accounts.setdefault(owner, Account(owner))
         if account.hanging >= MOST_HANGING:
             raise PluginUnavailable(
@@ -76,22 +82,22 @@ class Sequence:
             )
         if self._context is None:
             self._context = copy_context()
-        call = Call(work, self._context, account)
+        call = self._last = Call(work, self._context, account)
         if native.patched():
-            finished = loops.run(call, seconds, self._loop)
-            self._loop = call.loop
+            finished = loops.run(call, seconds, last.loop if last is not None else None)
         else:
             finished = threads.run(call, seconds)
         if not finished:
-            raise PluginTimeout(f"{owner} did not return within {seconds:.6g} s.")
-        if call.error is None:
+            raise PluginTimeout(f"{owner} did not return within {round(seconds, 3):g} s.")
+        error, call.error = call.error, None
+        if error is None:
             return call.result  # type: ignore[no-any-return]
         try:
-            if not isinstance(call.error, Exception):  # to end its own thread is all that it can order
-                raise PluginError(f"{owner} raised {type(call.error).__name__}.") from call.error
-            raise call.error
+            if not isinstance(error, Exception):  # to end its own thread is all that it can order
+                raise PluginError(f"{owner} raised {type(error).__name__}.") from error
+            raise error
         finally:
-            del call  # it holds the exception, whose traceback holds this frame
+            del error  # its traceback holds this frame
 
 
 _accounts: dict[str, Account] = {}

@@ -14,7 +14,6 @@ from maester.deadlines import Sequence
 from maester.errors import (
     BadProviderResponse,
     MaesterError,
-    PluginError,
     PluginTimeout,
     PluginUnavailable,
     ProviderError,
@@ -154,13 +153,12 @@ class _Pieces(Iterator[Chunk]):
             return
         try:
             self._sequence.within(CLOSE_S, close)
-        except PluginError:  # one that hangs was noted when it did
+        except PluginUnavailable:  # it hangs in its last piece, which was noted
             return
         except Exception as exc:
             if is_interrupt(exc):
                 raise
-            if not _still_running(exc):
-                self._guard.failed(exc)
+            self._guard.failed(exc)
 
     def _within(self, work: Callable[[], Any]) -> Any:
         try:
@@ -169,11 +167,6 @@ class _Pieces(Iterator[Chunk]):
             if is_interrupt(exc):
                 raise
             raise self._guard.failed(exc) from exc
-
-
-def _still_running(exc: Exception) -> bool:
-    """Whether a generator could not be closed because its last piece is still to come."""
-    return isinstance(exc, ValueError) and "already executing" in str(exc)
 
 
 def _wrong_response(response: Any) -> str | None:

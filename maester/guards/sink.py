@@ -34,8 +34,6 @@ class GuardedSink(Guard):
 
     def settle(self, record: Mapping[str, Any]) -> None:
         """See `maester.contracts.Sink`; a failure is noted and goes no further."""
-        if self.ready() is not None:
-            return
         try:
             self.call(self._seconds, partial(self._part.settle, record))
         except MaesterError as exc:
