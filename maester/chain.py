@@ -19,7 +19,7 @@ _AFTER_ERROR = (Slot.METER, Slot.LOG)
 
 
 class _Step:
-    __slots__ = ("after_error", "critical", "log", "name", "on_chunk", "run", "slot", "where")
+    __slots__ = ("after_error", "critical", "log", "makes_record", "name", "on_chunk", "run", "slot", "where")
 
     def __init__(self, placed: PlacedStage) -> None:
         self.slot = placed.slot.name.lower()
@@ -30,6 +30,7 @@ class _Step:
         self.critical = bool(getattr(placed.stage, "critical", False))
         self.after_error = placed.slot in _AFTER_ERROR
         self.log = placed.slot is Slot.LOG
+        self.makes_record = self.log and plugin is None
         self.on_chunk: Callable[[Inference, Chunk], None] | None = getattr(placed.stage, "on_chunk", None)
 
 
@@ -84,9 +85,10 @@ class Chain:
             self._walk(inference, steps)
         except BaseException:
             inference.error = Cancelled("The request was stopped before it was complete.")
-            ran = {receipt.stage for receipt in inference.receipts}
+            # The stage that was stopped is not begun again, unless it is what makes the record.
+            begun = {receipt.stage for receipt in inference.receipts}
             with suppress(Exception):
-                self._walk(inference, [step for step in self._closing if step.name not in ran])
+                self._walk(inference, [s for s in self._closing if s.makes_record or s.name not in begun])
             raise
 
     def _walk(self, inference: Inference, steps: Sequence[_Step]) -> None:
@@ -104,16 +106,15 @@ class Chain:
             started = clock()
             try:
                 step.run(inference)
-            except Exception as exc:
-                if is_interrupt(exc):
-                    opened.status = "error"
+            except BaseException as exc:
+                opened.status = outcome = "error"
+                if not isinstance(exc, Exception) or is_interrupt(exc):
                     raise
                 outcome = self._caught(inference, step, exc)
-                opened.status = "error"
             finally:
                 opened.duration_s = clock() - started
                 current.reset(token)
-            inference.receipts.append(Receipt(step.name, step.slot, opened.duration_s, outcome))
+                inference.receipts.append(Receipt(step.name, step.slot, opened.duration_s, outcome))
 
     def _caught(self, inference: Inference, step: _Step, exc: Exception) -> str:
         """Turn what a stage raised into the inference's error, or into a fault beside it."""

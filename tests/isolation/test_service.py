@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from support.console import maester
 from support.plugins import lay_plugin
 from support.server import Server
 
@@ -172,6 +174,21 @@ def test_a_sink_that_hangs_slows_no_request_after_the_first(server: Server) -> N
     assert ("plugin waiting: sink waiting", "plugin_unavailable") in _faults(record)
     assert report(server, "waiting")["failures"]["last"]["where"] == "sink waiting"
     assert "Plugin waiting failed (sink waiting)" in server.log
+
+
+def test_the_command_line_names_who_failed_from_the_record(server: Server) -> None:
+    record = server.inference(ask(server, evaluate=["wrong"])["request_id"])
+    assert ("plugin wrong_type: evaluator wrong", "evaluation_error") in _faults(record)
+    environ = {
+        "PYTHONPATH": str(server.folder.parent / "site"),
+        "MAESTER_DATA_DIR": str(server.folder / "data"),
+    }
+    listed = maester("plugins", "--json", cwd=server.folder, environ=environ)
+    by_name = {plugin["name"]: plugin for plugin in json.loads(listed.stdout)["data"]}
+    assert by_name["wrong_type"]["failures"]["last"]["code"] == "evaluation_error"
+    assert by_name["at_import"]["status"] == "failed"
+    shown = maester("plugins", cwd=server.folder, environ=environ)
+    assert "wrong_type: evaluator wrong: evaluation_error" in shown.stderr
 
 
 def _faults(record: dict[str, Any]) -> list[tuple[str, str]]:
