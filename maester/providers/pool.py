@@ -54,7 +54,7 @@ class PooledTransport:
 
     def __init__(self, max_connections: int = 256) -> None:
         self._max_connections = max_connections
-        self._origins: dict[tuple[int, str], _Origin] = {}
+        self._origins: dict[str, _Origin] = {}
         _transports.add(self)
 
     def send(self, outgoing: Outgoing) -> Answer:
@@ -62,7 +62,8 @@ class PooledTransport:
         url = outgoing.url
         end = url.find("/", 8)
         base, target = (url, "/") if end < 0 else (url[:end], url[end:])
-        key = (native.world(), base)
+        world = native.world()
+        key = f"{world} {base}" if world else base
         origin = self._origins.get(key)
         if origin is None:
             # Two threads may both build one; the first to store it wins.

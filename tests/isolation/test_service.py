@@ -188,7 +188,7 @@ def test_the_command_line_names_who_failed_from_the_record(server: Server) -> No
     assert by_name["wrong_type"]["failures"]["last"]["code"] == "evaluation_error"
     assert by_name["at_import"]["status"] == "failed"
     shown = maester("plugins", cwd=server.folder, environ=environ)
-    assert "wrong_type: evaluator wrong: evaluation_error" in shown.stderr
+    assert "lately: evaluator wrong: evaluation_error: The evaluator returned str" in shown.stderr
 
 
 def _faults(record: dict[str, Any]) -> list[tuple[str, str]]:
