@@ -21,10 +21,15 @@ PARAMETERS = 7
 
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset(
-        {"errors", "fingerprint", "ids", "inference", "model", "native", "redaction", "shape", "tracing"}
+        {
+            *("deadlines", "errors", "fingerprint", "ids", "incidents", "inference", "interrupts", "model"),
+            *("native", "redaction", "shape", "tracing"),
+        }
     ),
-    frozenset({"checks", "contracts", "hookspecs", "settings", "tokens", "tracecontext"}),
-    frozenset({"config", "database", "plugins"}),
+    frozenset(
+        {"checks", "contracts", "hookspecs", "registration", "settings", "tokens", "tracecontext", "verdicts"}
+    ),
+    frozenset({"config", "database", "guards", "plugins"}),
     frozenset(
         {
             *("assembly", "attempts", "dialects", "evaluation", "evaluators", "ledger", "logs"),
