@@ -21,7 +21,6 @@ from .metrics import Metrics
 from .settings import Options
 from .spans import Sampling, Spans
 
-
 Record = Mapping[str, Any]
 Settled = tuple[Record, Sequence[Mapping[str, Any]] | None]
 """A record, and the results of checks that were run later; ``None`` for an inference just finished."""
@@ -43,9 +42,7 @@ class Pipeline:
     :param places: configured provider → host and port.
     """
 
-    def __init__(
-        self, options: Options, redact: Callable[[str], str], places: Mapping[str, Place]
-    ) -> None:
+    def __init__(self, options: Options, redact: Callable[[str], str], places: Mapping[str, Place]) -> None:
         self._options = options
         self.losses = Losses(original("_thread", "allocate_lock")())
         self._exporters = {signal: Exporter(signal, options) for signal in sorted(options.signals)}
@@ -59,9 +56,7 @@ class Pipeline:
             redact=redact,
             places=places,
         )
-        self._events = Events(
-            resource, said_by, content=options.event_content, redact=redact, places=places
-        )
+        self._events = Events(resource, said_by, content=options.event_content, redact=redact, places=places)
         self._channels = {
             signal: self._channel(signal, exporter) for signal, exporter in self._exporters.items()
         }
@@ -120,9 +115,8 @@ class Pipeline:
             exporter.collector.end()
         for channel in self._channels.values():
             channel.stop()
-        in_time = all([channel.join(deadline) for channel in self._channels.values()])
-        if not in_time:
-            for channel in self._channels.values():
+        for channel in self._channels.values():
+            if not channel.join(deadline):
                 self.losses.add(channel.name, channel.queued + 1, "the process ended before they were sent")
         for exporter in self._exporters.values():
             exporter.shutdown()
@@ -189,5 +183,3 @@ def _size(record: Record) -> int:
     content = record["content"] or {}
     said = [content.get("output") or "", *(m.get("content") or "" for m in content.get("messages") or ())]
     return sum(len(each) if isinstance(each, str) else len(repr(each)) for each in said)
-
-
