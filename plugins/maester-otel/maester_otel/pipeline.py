@@ -25,9 +25,8 @@ Record = Mapping[str, Any]
 Settled = tuple[Record, Sequence[Mapping[str, Any]] | None]
 """A record, and the results of checks that were run later; ``None`` for an inference just finished."""
 
-_INTAKE_BATCH = 64
-_SEND_BATCH = 64
-"""Inferences in one delivery; each has about ten spans."""
+_BATCH = 64
+"""Inferences that are converted, or sent, together; each has about ten spans."""
 _METRICS_WAITING = 8
 
 
@@ -78,7 +77,7 @@ class Pipeline:
             self._convert,
             self.losses,
             interval_s=min(options.interval_s, options.metrics_interval_s),
-            batch=_INTAKE_BATCH,
+            batch=_batch(options.queue_size),
             capacity=options.queue_size,
             tick=self._tick,
         )
@@ -138,7 +137,7 @@ class Pipeline:
             deliver,
             self.losses,
             interval_s=self._options.interval_s,
-            batch=1 if one_by_one else _SEND_BATCH,
+            batch=1 if one_by_one else _batch(self._options.queue_size),
             capacity=_METRICS_WAITING if one_by_one else self._options.queue_size,
         )
 
@@ -176,6 +175,11 @@ class Pipeline:
     def _collect(self) -> None:
         if self._reader is not None:
             self._reader.collect()
+
+
+def _batch(capacity: int) -> int:
+    """How many make a batch, so that a thread is woken before its queue is full."""
+    return max(1, min(_BATCH, capacity // 4))
 
 
 def _size(record: Record) -> int:

@@ -24,15 +24,14 @@ class Service:
     def __init__(
         self, folder: Path, worker_class: str, config: str, environ: Mapping[str, str], workers: int = 1
     ) -> None:
-        (folder / "maester.toml").write_text(config)
+        served = f'[server]\nworker_class = "{worker_class}"\nworkers = {workers}\n'
+        (folder / "maester.toml").write_text(served + config)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._log = folder / "log"
         clean = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
         command = [sys.executable, "-m", "gunicorn", "--config", "python:maester.web.gunicorn"]
-        command += ["--bind", f"fd://{self._listener.fileno()}", "--worker-class", worker_class]
-        command += ["--threads", "8" if worker_class == "gthread" else "1"]
-        command += ["--workers", str(workers), "wsgi:app"]
+        command += ["--bind", f"fd://{self._listener.fileno()}", "wsgi:app"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
