@@ -22,6 +22,9 @@ T = TypeVar("T")
 exporting: ContextVar[bool] = ContextVar("maester_otel_exporting", default=False)
 """Whether the code at hand runs in one of these threads."""
 
+CAPACITY_BYTES = 64_000_000
+"""What may wait in one channel, by the sizes that `Channel.put` is told."""
+
 _POLL_S = 0.002
 
 
@@ -51,7 +54,6 @@ class Channel(Generic[T]):
     :param interval_s: seconds between two looks at the queue; a full batch is handed on at once.
     :param batch: items in one batch.
     :param capacity: items that may wait; more are dropped and counted.
-    :param capacity_bytes: the same, by the sizes that `put` is told.
     :param tick: called after each look at the queue.
     """
 
@@ -65,7 +67,6 @@ class Channel(Generic[T]):
         batch: int,
         capacity: int,
         tick: Callable[[], object] = lambda: None,
-        capacity_bytes: int = 64_000_000,
     ) -> None:
         self.name = name
         self._deliver = deliver
@@ -73,7 +74,6 @@ class Channel(Generic[T]):
         self._interval_s = interval_s
         self._batch = batch
         self._capacity = capacity
-        self._capacity_bytes = capacity_bytes
         self._tick = tick
         self._queue: deque[tuple[T, int] | Mark] = deque()
         # Each has one writer, so that their difference is right without a lock.
@@ -98,7 +98,7 @@ class Channel(Generic[T]):
         :param size: about how many bytes it takes; only where one thread alone puts items in.
         """
         waiting = len(self._queue)
-        if waiting >= self._capacity or self._bytes_in - self._bytes_out > self._capacity_bytes:
+        if waiting >= self._capacity or self._bytes_in - self._bytes_out > CAPACITY_BYTES:
             self._losses.add(self.name, 1, "the queue is full")
             return
         self._bytes_in += size

@@ -122,6 +122,19 @@ class Exporter:
             self.sdk.shutdown()
 
 
+class _Own(Resource):
+    """This process's resource, of which there is one: it is told from others by identity.
+
+    The SDK's own writes all its attributes as JSON to hash them, and the encoder does so for every span.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
 def resource_of(environ: os._Environ[str] | dict[str, str]) -> Resource:
     """What this process is called, the ``OTEL_*`` variables included.
 
@@ -140,7 +153,7 @@ def resource_of(environ: os._Environ[str] | dict[str, str]) -> Resource:
     said = environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
     instance = given.attributes.get(semconv.SERVICE_INSTANCE) if semconv.SERVICE_INSTANCE in said else None
     own[semconv.SERVICE_INSTANCE] = f"{instance}-{os.getpid()}" if instance else str(uuid.uuid4())
-    return given.merge(Resource(own))
+    return _Own({**given.attributes, **own})
 
 
 def scope() -> InstrumentationScope:

@@ -58,7 +58,7 @@ class OtelSink:
         """
         pipeline = self._pipeline or self._open()
         if pipeline is not None:
-            pipeline.take(self._trimmed(record), tuple(results))
+            pipeline.take({**record, "content": None}, tuple(results))
 
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Send everything taken so far; whether the collector has taken all of it in time."""
@@ -84,7 +84,7 @@ class OtelSink:
 
     def _trimmed(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
         """The record without what is not exported, so that a queue of them stays small."""
-        content = record["content"]
+        content = record.get("content")
         if content is None or self._options.content:
             return record
         parameters = content.get("parameters") or {}

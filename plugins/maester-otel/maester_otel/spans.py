@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.sampling import Sampler
+from opentelemetry.sdk.trace.sampling import Decision, Sampler
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     NonRecordingSpan,
@@ -52,9 +52,8 @@ class Sampling:
         parent = _caller(record, context)
         above = set_span_in_context(NonRecordingSpan(parent)) if parent else None
         name = f"{semconv.operation_name(record['operation'])} {record['model']}"
-        return self._sampler.should_sample(
-            above, context.trace_id, name, SpanKind.CLIENT
-        ).decision.is_sampled()
+        decision = self._sampler.should_sample(above, context.trace_id, name, SpanKind.CLIENT).decision
+        return decision is Decision.RECORD_AND_SAMPLE
 
 
 class Spans:
