@@ -83,7 +83,7 @@ def test_an_inference_says_what_was_asked_and_answered(build: Build, collector: 
 
 
 def test_what_has_no_price_has_no_cost(build: Build, collector: Collector) -> None:
-    runtime = build(f'[otel]\nendpoint = "{collector.url}"')
+    runtime = build(f'[otel]\nendpoint = "{collector.url}"\n[providers.echo]\nprice_as = "openai"')
     record, spans = exported(runtime, collector, model="echo/nobody-knows")
     said = spans[record["span_id"]]["attributes"]
     assert said["maester.cost.priced"] is False
