@@ -13,6 +13,10 @@ from .group import Deferred, Root
 COMMANDS = {
     "serve": Deferred("maester.cli.serve:serve", "Start the HTTP service."),
     "run": Deferred("maester.cli.run:run", "Send one prompt through the chain and print the answer."),
+    "enrich": Deferred(
+        "maester.cli.enrich:enrich",
+        "Run one inference for each row of a table, and write the answers beside the rows.",
+    ),
     "inferences": Deferred("maester.cli.inferences:inferences", "List, show and follow recorded inferences."),
     "trace": Deferred("maester.cli.trace:trace", "Draw an inference's spans as a waterfall."),
     "find": Deferred("maester.cli.find:find", "Find which request generated an output, or has an id."),
