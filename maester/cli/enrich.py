@@ -13,7 +13,6 @@ import click
 
 from maester.errors import InvalidRequest, UnknownPrice
 
-from . import exits
 from .checks_option import METAVAR, parse_checks_option
 from .context import CommandLine, common_options, pass_line
 from .output import note

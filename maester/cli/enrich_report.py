@@ -82,8 +82,8 @@ class Report:
     def _limit_reached(self) -> BudgetExceeded:
         limit = decimal_text(self._options.max_cost_usd)
         return BudgetExceeded(
-            f"The next row could take the cost beyond --max-cost {limit}; nothing was spent beyond it. The same"
-            " command with a higher one goes on."
+            f"The next row could take the cost beyond --max-cost {limit}; nothing was spent beyond it."
+            " The same command with a higher one goes on."
         )
 
     def _document(self, why: Stop, written: Path | None) -> dict[str, Any]:
@@ -182,10 +182,10 @@ def show_forecast(plan: Plan, table: Input, estimator: Estimator, options: Optio
     if found.output_tokens is not None:
         output = f"at most {found.output_tokens} tokens of answers"
     cost = "no price is known"
-    if found.total_usd is not None:
-        cost = f"about ${decimal_text(found.input_usd)} for input, at most about ${decimal_text(found.total_usd)}"
-    elif found.input_usd is not None:
+    if found.input_usd is not None:
         cost = f"about ${decimal_text(found.input_usd)} for input"
+    if found.total_usd is not None:
+        cost += f", at most about ${decimal_text(found.total_usd)} in all"
     note(f"{found.rows} rows · about {found.input_tokens} tokens of input · {output} · {cost}")
     if found.unrenderable:
         note(f"{found.unrenderable} rows would fail; the first: {found.first_error}")
