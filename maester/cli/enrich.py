@@ -52,7 +52,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("-s", "--system", help="The system message.")
 @click.option("--system-file", type=_FILE, help="A file with the system message.")
 @click.option(
-    *("-p", "--param", "parameters"),
+    *("-p", "--param", "--parameter", "parameters"),
     multiple=True,
     metavar="NAME=VALUE",
     callback=parameters,
@@ -116,12 +116,12 @@ def enrich(line: CommandLine, /, table: Path, quiet: bool, **asked: Any) -> int:
         plan, route = _bound(runtime, plan)
         estimator = _estimator(runtime, plan)
         options = Options(
-            asked["concurrency"],
-            asked["max_cost"],
-            asked["max_failures"],
-            asked["retries"],
-            asked["limit"],
-            asked["retry_failed"],
+            concurrency=asked["concurrency"],
+            max_cost_usd=asked["max_cost"],
+            max_failures=asked["max_failures"],
+            retries=asked["retries"],
+            limit=asked["limit"],
+            retry_failed=asked["retry_failed"],
         )
         if asked["dry_run"]:
             from .enrich_report import show_forecast
@@ -175,16 +175,14 @@ def _delimiter(given: str | None) -> str | None:
 
 
 def _bound(runtime: Runtime, plan: Plan) -> tuple[Plan, str]:
-    """The plan with what only the runtime knows, and where its model leads."""
+    """The plan with a model, made sure of its checks; and where the model's name leads."""
     from dataclasses import replace
 
     from maester.checks import resolve_checks
 
     plan = replace(plan, model=plan.model or default_model(runtime))
     if plan.checks is not None:
-        plan = replace(
-            plan, checks=resolve_checks(plan.checks, runtime.registry.evaluators, param="--evaluate")
-        )
+        resolve_checks(plan.checks, runtime.registry.evaluators, param="--evaluate")
     return plan, runtime.router.resolve(plan.model).address
 
 

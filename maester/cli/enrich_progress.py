@@ -77,7 +77,7 @@ def _bar() -> Iterator[Tick]:
     console = Console(stderr=True, color_system="auto" if colourful(sys.stderr) else None, highlight=False)
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
     with Bar(*columns, console=console, redirect_stdout=False, redirect_stderr=False) as bar:
-        task = bar.add_task("")
+        task = bar.add_task("", total=None)
 
         def tick(progress: Progress) -> None:
             bar.update(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from maester import tracecontext
 from maester.errors import InvalidRequest, MaesterError, ProviderRateLimited
 from maester.model import Inference
+from maester.pricing.cards import EXACT
 from maester.tracing import TraceContext
 
 from .account import Account
@@ -132,7 +133,7 @@ class Enricher:
         self._estimator = estimator
         self._options = options
         self._rows_in_all = min(table.count, options.limit or table.count)
-        self._account = Account(options.max_cost_usd, state.spent_usd + state.uncertain_usd)
+        self._account = Account(options.max_cost_usd, EXACT.add(state.spent_usd, state.uncertain_usd))
         self._pace = Pace(options.concurrency)
         self._changed = threading.Condition()
         self._rows = self._chosen(table)
@@ -142,7 +143,8 @@ class Enricher:
         self._left = state.count(FAILED if options.retry_failed else PENDING, self._rows_in_all)
         self._ended = 0
         self._failed = 0
-        self._started = time.monotonic()
+        self._began = time.monotonic()
+        self._over: float | None = None
         self._stop: Stop | None = None
         self._cause: MaesterError | None = None
         self._broken: BaseException | None = None
@@ -162,7 +164,7 @@ class Enricher:
         :param tick: is told how far it is, every `TICK_S` seconds and at the end.
         :raises OSError: when the input cannot be read or the state not written any more.
         """
-        self._started = time.monotonic()
+        self._began = time.monotonic()
         workers = [
             threading.Thread(target=self._work, name=f"maester-enrich-{number}", daemon=True)
             for number in range(min(self._options.concurrency, max(1, self._left)))
@@ -173,12 +175,13 @@ class Enricher:
             workers[-1].join(TICK_S)
             workers = [worker for worker in workers if worker.is_alive()]
             tick(self.progress())
+        self._over = time.monotonic()
         if self._broken is not None:
             raise self._broken
         if self._stop is Stop.ABANDONED:
             with self._changed:
                 self._state.close()
-        return self._stop or Stop.FINISHED
+        return self._stop if self._stop is not None and self._left else Stop.FINISHED
 
     def stop(self, why: Stop = Stop.INTERRUPTED) -> None:
         """Start no more rows; those in flight end. Takes no lock: a signal may come at any moment."""
@@ -203,7 +206,7 @@ class Enricher:
             in_flight=self._in_flight,
             run=self._ended,
             left=self._left,
-            seconds=time.monotonic() - self._started,
+            seconds=(self._over or time.monotonic()) - self._began,
             cost_usd=state.spent_usd,
             unknown=state.unknown,
             pause_s=self._pace.pause_s,

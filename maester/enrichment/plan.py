@@ -122,6 +122,15 @@ class Plan:
 
         :param route: where the model's name leads: ``provider/model``.
         """
+        checks = self.checks and [
+            {
+                "evaluator": check.evaluator,
+                "parameters": dict(check.parameters),
+                "required": check.required,
+                "label": check.label,
+            }
+            for check in self.checks
+        ]
         return {
             "input": table.digest,
             "template": _digest(self.template.source),
@@ -129,12 +138,7 @@ class Plan:
             "model": self.model,
             "route": route,
             "parameters": dict(self.parameters),
-            "checks": [
-                {"evaluator": c.evaluator, "parameters": dict(c.parameters), "required": c.required}
-                for c in self.checks
-            ]
-            if self.checks is not None
-            else None,
+            "checks": checks,
             "column": self.column,
             "json": self.json,
         }
