@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,13 @@ from .run import default_model
 from .values import finite, pairs, parameters
 
 if TYPE_CHECKING:
-    from maester.enrichment import Enricher, Estimator, Input, Options, Plan, State
+    from maester.enrichment import Enricher, Estimator, Options, Plan, State, Stop
     from maester.runtime import Runtime
+
+    from .enrich_report import Report
+
+_SOON_S, _LEDGER_S = 1.0, 60.0
+"""Seconds for which the ledger is waited for without a word, and with one: it may be behind a fast run."""
 
 _MADE_BY_THE_COMMAND = ("messages", "model", "stream")
 
@@ -107,29 +113,41 @@ def enrich(line: CommandLine, /, table: Path, quiet: bool, **asked: Any) -> int:
     INPUT is a .csv, .tsv or .jsonl. Run the same command again to go on after Ctrl-C, a crash or a
     limit: what is done is kept in a file beside the output and never paid for twice.
     """
-    from maester.enrichment import Input, Options
+    from maester.enrichment import Enricher, Estimator, Input, Options, Stop, open_state, write_output
+
+    from .enrich_report import Report, show_forecast
 
     plan = _plan(asked)
     source = Input(table, _delimiter(asked["delimiter"]))
     plan.check(source)
+    options = Options(
+        concurrency=asked["concurrency"],
+        max_cost_usd=asked["max_cost"],
+        max_failures=asked["max_failures"],
+        retries=asked["retries"],
+        limit=asked["limit"],
+        retry_failed=asked["retry_failed"],
+    )
     with line.runtime() as runtime:
-        plan, route = _bound(runtime, plan)
-        estimator = _estimator(runtime, plan)
-        options = Options(
-            concurrency=asked["concurrency"],
-            max_cost_usd=asked["max_cost"],
-            max_failures=asked["max_failures"],
-            retries=asked["retries"],
-            limit=asked["limit"],
-            retry_failed=asked["retry_failed"],
-        )
+        plan = _checked(runtime, plan)
+        route = runtime.router.resolve(plan.model)
+        estimator = Estimator(runtime.price_book, route, plan.parameters)
         if asked["dry_run"]:
-            from .enrich_report import show_forecast
-
             return show_forecast(plan, source, estimator, options, as_json=line.json)
         _refuse_unpriced(estimator, options, plan)
-        with closing(_state(plan, source, route, asked["restart"])) as state:
-            return _run(line, (runtime, plan, source, state), options, asked["write_partial"], quiet)
+        with closing(open_state(plan, source, route.address, restart=asked["restart"])) as state:
+            _refuse_unbounded(state, options)
+            estimator.largest_output = state.largest_output
+            enricher = Enricher(runtime, plan, source, state, estimator, options)
+            report = Report(plan, state, options, enricher)
+            why = _watched(enricher, report, quiet)
+            written = None
+            if why is not Stop.ABANDONED and (enricher.complete or asked["write_partial"]):
+                written = write_output(plan, source, state, enricher.progress().total)
+            code = report.end(why, written, as_json=line.json, quiet=quiet)
+        if why is not Stop.ABANDONED:
+            _wait_for_ledger(runtime)
+        return code
 
 
 def _plan(asked: Mapping[str, Any]) -> Plan:
@@ -174,22 +192,13 @@ def _delimiter(given: str | None) -> str | None:
     return found
 
 
-def _bound(runtime: Runtime, plan: Plan) -> tuple[Plan, str]:
-    """The plan with a model, made sure of its checks; and where the model's name leads."""
-    from dataclasses import replace
-
+def _checked(runtime: Runtime, plan: Plan) -> Plan:
+    """The plan with a model, and made sure of its checks."""
     from maester.checks import resolve_checks
 
-    plan = replace(plan, model=plan.model or default_model(runtime))
     if plan.checks is not None:
         resolve_checks(plan.checks, runtime.registry.evaluators, param="--evaluate")
-    return plan, runtime.router.resolve(plan.model).address
-
-
-def _estimator(runtime: Runtime, plan: Plan) -> Estimator:
-    from maester.enrichment import Estimator
-
-    return Estimator(runtime.price_book, runtime.router.resolve(plan.model), plan.parameters)
+    return replace(plan, model=plan.model or default_model(runtime))
 
 
 def _refuse_unpriced(estimator: Estimator, options: Options, plan: Plan) -> None:
@@ -200,53 +209,40 @@ def _refuse_unpriced(estimator: Estimator, options: Options, plan: Plan) -> None
         )
 
 
-def _state(plan: Plan, source: Input, route: str, restart: bool) -> State:
-    from maester.enrichment import open_state
-
-    return open_state(plan, source, route, restart=restart)
-
-
-def _run(
-    line: CommandLine,
-    parts: tuple[Runtime, Plan, Input, State],
-    options: Options,
-    write_partial: bool,
-    quiet: bool,
-) -> int:
-    """Run, write the output if there is one to write, and say what came of it."""
-    from maester.enrichment import Enricher, Stop, write_output
-
-    from . import enrich_progress
-    from .enrich_report import Report
-
-    runtime, plan, source, state = parts
+def _refuse_unbounded(state: State, options: Options) -> None:
     if options.max_cost_usd is not None and state.unbounded:
         raise UnknownPrice(
             f"{state.unbounded} inferences of earlier runs have no known cost, so --max-cost cannot be kept."
             " Run without it, or begin anew with --restart."
         )
-    estimator = _estimator(runtime, plan)
-    estimator.largest_output = state.largest_output
-    enricher = Enricher(runtime, plan, source, state, estimator, options)
-    report = Report(plan, state, options, enricher)
+
+
+def _watched(enricher: Enricher, report: Report, quiet: bool) -> Stop:
+    """Run, and show how far it is."""
+    from .enrich_progress import shown
+
     if not quiet:
         report.say_what_is_resumed()
-    with _interruptible(enricher), enrich_progress.shown(quiet) as tick:
-        why = enricher.run(tick)
-    written = None
-    if why is not Stop.ABANDONED:
-        progress = enricher.progress()
-        if progress.done + progress.failed == progress.total or write_partial:
-            written = write_output(plan, source, state, progress.total)
-    return report.end(why, written, as_json=line.json, quiet=quiet)
+    with _interruptible(enricher), shown(quiet) as tick:
+        return enricher.run(tick)
+
+
+def _wait_for_ledger(runtime: Runtime) -> None:
+    if not runtime.flush(_SOON_S):
+        note("Writing what is left to the ledger …")
+        runtime.flush(_LEDGER_S)
 
 
 @contextmanager
 def _interruptible(enricher: Enricher) -> Iterator[None]:
     """Ctrl-C lets what is in flight end, a second one does not; SIGTERM is like the first."""
 
+    times = 0
+
     def interrupted(number: int, frame: object) -> None:
-        if enricher.stopping and number == signal.SIGINT:
+        nonlocal times
+        times += number == signal.SIGINT
+        if times > 1:
             enricher.abandon()
             return
         enricher.stop()

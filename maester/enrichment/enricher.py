@@ -192,6 +192,11 @@ class Enricher:
         self._stop = Stop.ABANDONED
 
     @property
+    def complete(self) -> bool:
+        """Whether every row has come to an end, in this run or before."""
+        return self._state.count(PENDING, self._rows_in_all) == 0
+
+    @property
     def stopping(self) -> bool:
         """Whether no more rows are started."""
         return self._stop is not None

@@ -240,6 +240,23 @@ def test_a_cost_that_is_not_known_counts_with_what_was_reserved(
     assert 0 < Decimal(summary["unpriced_at_most_usd"]) <= Decimal("0.001")
 
 
+def test_a_cost_that_there_is_no_bound_for_allows_no_limit(
+    invoke: Invoke, words: list[str], tmp_path: Path, up: Upstream
+) -> None:
+    unpriced = (ECHO + UP % up.base_url).partition("[[prices]]")[0]
+    priced = (tmp_path / "maester.toml").read_text()
+    (tmp_path / "maester.toml").write_text(unpriced)
+    done = invoke(*words, "--limit", "2")
+    assert done.exit_code == exits.OK, done.stderr
+    assert "$0 and 2 unpriced" in done.stderr
+    assert [row["maester"]["cost_usd"] for row in output(tmp_path)] == [None, None]
+    (tmp_path / "maester.toml").write_text(priced)
+    limited = invoke(*words, "--max-cost", "1")
+    assert limited.exit_code == exits.USAGE
+    assert "2 inferences of earlier runs have no known cost" in limited.stderr
+    assert len(up.requests) == 2
+
+
 def test_failed_rows_are_told_and_run_again_alone(
     invoke: Invoke, words: list[str], tmp_path: Path, up: Upstream
 ) -> None:
