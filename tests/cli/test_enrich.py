@@ -243,6 +243,7 @@ def test_a_cost_that_is_not_known_counts_with_what_was_reserved(
 def test_a_cost_that_there_is_no_bound_for_allows_no_limit(
     invoke: Invoke, words: list[str], tmp_path: Path, up: Upstream
 ) -> None:
+    up.respond(completion("ok", model="m"))
     unpriced = (ECHO + UP % up.base_url).partition("[[prices]]")[0]
     priced = (tmp_path / "maester.toml").read_text()
     (tmp_path / "maester.toml").write_text(unpriced)
