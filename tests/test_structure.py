@@ -39,7 +39,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"stages"}),
     frozenset({"chain"}),
     frozenset({"runtime"}),
-    frozenset({"cli", "jobs", "testing", "web"}),
+    frozenset({"cli", "enrichment", "jobs", "testing", "web"}),
 )
 """What may import what: a part imports from its own level and from those above it in this list."""
 
