@@ -1,9 +1,9 @@
 """Jobs run in the test's own process, by calls to the service that has them: what a worker does, in small.
 
-    with Work(server) as work:
-        work.prepare(job_id)          # reads and checks its file
-        work.run(job_id)              # every item, one after the other, at the service's own endpoints
-        work.finish(job_id)           # writes a batch's files
+with Work(server) as work:
+    work.prepare(job_id)          # reads and checks its file
+    work.run(job_id)              # every item, one after the other, at the service's own endpoints
+    work.finish(job_id)           # writes a batch's files
 """
 
 from __future__ import annotations

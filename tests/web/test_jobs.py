@@ -75,7 +75,11 @@ def refused(web: FlaskClient, status: int = 400, **body: Any) -> Json:
 def test_a_job_from_its_making_to_its_results(running: Server, redis_url: str) -> None:
     made = running.post(
         "/v1/jobs",
-        {"model": "echo", "requests": [*REQUESTS, {"model": "echo", "prompt": "x", "stop": ["x"]}], "tags": {"t": "1"}},
+        {
+            "model": "echo",
+            "requests": [*REQUESTS, {"model": "echo", "prompt": "x", "stop": ["x"]}],
+            "tags": {"t": "1"},
+        },
         headers={"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
     )
     assert made.status_code == 202
@@ -127,8 +131,7 @@ def test_defaults_are_for_requests_that_do_not_say_it(web: FlaskClient, service:
         ],
     )
     bodies = [
-        json.loads(item.body)
-        for item in Jobs(service.settings, service.database).store.each_item(made["id"])
+        json.loads(item.body) for item in Jobs(service.settings, service.database).store.each_item(made["id"])
     ]
     assert bodies == [
         {"prompt": "x", "model": "only", "evaluate": ["non_empty"], "on_failure": "block"},
@@ -216,8 +219,15 @@ def test_a_job_of_unknown_models_only_is_refused_as_one_request_would_be(web: Fl
 
 
 def test_a_webhook_may_not_reach_into_a_private_network(web: FlaskClient) -> None:
-    for url in ("http://127.0.0.1/x", "http://[::1]:80/x", "http://169.254.169.254/latest", "http://10.0.0.1/"):
-        assert refused(web, 403, requests=REQUESTS, model="echo", webhook={"url": url})["param"] == "webhook.url"
+    for url in (
+        "http://127.0.0.1/x",
+        "http://[::1]:80/x",
+        "http://169.254.169.254/latest",
+        "http://10.0.0.1/",
+    ):
+        assert (
+            refused(web, 403, requests=REQUESTS, model="echo", webhook={"url": url})["param"] == "webhook.url"
+        )
     made = submit(web, requests=REQUESTS, model="echo", webhook={"url": "http://hooks.internal:8080/x"})
     assert made["webhook"] == {"url": "http://hooks.internal:8080/x", "state": None, "tries": 0}
     assert webhook_url.is_public("93.184.216.34")
@@ -297,7 +307,9 @@ def test_jobs_belong_to_the_key_that_made_them(tmp_path: Path, redis_url: str) -
         )
         web = create_app(keyed).test_client()
         made = submit(web, mine, requests=[{"model": "only", "prompt": "x"}])
-        forbidden = web.post("/v1/jobs", json={"requests": [{"model": "echo/other", "prompt": "x"}]}, headers=mine)
+        forbidden = web.post(
+            "/v1/jobs", json={"requests": [{"model": "echo/other", "prompt": "x"}]}, headers=mine
+        )
         assert (forbidden.status_code, forbidden.get_json()["error"]["code"]) == (403, "forbidden")
         assert web.get(made["links"]["self"], headers=mine).status_code == 200
         for method, path_ in (("get", "self"), ("get", "results"), ("post", "cancel")):
