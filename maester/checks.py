@@ -2,7 +2,8 @@
 
 Written form, in a request's ``evaluate`` and in the configuration's ``checks``: a list whose items
 are the name of an evaluator, or an object with the evaluator's ``name``, its parameters beside it,
-and optionally ``required`` (true unless told) and ``label`` (how the result is called)::
+and optionally ``required`` (true unless told), ``label`` (how the result is called) and ``deferred``
+(true to run it later, in the background)::
 
     ["non_empty", {"name": "required_terms", "terms": ["refund"], "required": false}]
 """
@@ -10,7 +11,7 @@ and optionally ``required`` (true unless told) and ``label`` (how the result is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
@@ -20,6 +21,7 @@ from marshmallow import Schema, ValidationError
 
 from .contracts import Evaluator
 from .errors import ConfigError, InvalidRequest
+from .fingerprint import config_hash
 from .model import Check
 
 MAX_CHECKS = 64
@@ -28,7 +30,7 @@ MAX_CHECKS = 64
 MAX_LABEL = 100
 """Characters in a check's label."""
 
-_OWN_KEYS = frozenset({"name", "required", "label"})
+_OWN_KEYS = frozenset({"name", "required", "label", "deferred"})
 _CACHED_BYTES = 4096
 _CACHED_ENTRIES = 1024
 
@@ -37,7 +39,17 @@ ErrorClass = type[InvalidRequest] | type[ConfigError]
 
 @dataclass(frozen=True, slots=True)
 class ResolvedCheck(Check):
-    """A check whose evaluator is registered and has accepted the parameters."""
+    """A check whose evaluator is registered and has accepted the parameters.
+
+    :param version: the evaluator's.
+    :param written: the parameters as they were written: what the evaluator's schema takes once more,
+        and what `config_hash` stands for.
+    :param config_hash: see `maester.fingerprint.config_hash`; made once, not for each request.
+    """
+
+    version: str = "1"
+    written: Mapping[str, Any] = field(default_factory=dict)
+    config_hash: str = ""
 
 
 def parse_checks(
@@ -81,11 +93,8 @@ def _parse_one(item: Any, param: str, error: ErrorClass) -> Check:
     name = item.get("name")
     if not isinstance(name, str) or not name.strip():
         raise error(f"{param}.name must say which evaluator to run.", param=f"{param}.name")
-    required = item.get("required", True)
-    if not isinstance(required, bool):
-        raise error(
-            f"{param}.required must be true or false, not {_kind(required)}.", param=f"{param}.required"
-        )
+    required = _flag(item, "required", True, param, error)
+    deferred = _flag(item, "deferred", False, param, error)
     label = item.get("label")
     if label is not None and not _is_label(label):
         raise error(
@@ -93,7 +102,14 @@ def _parse_one(item: Any, param: str, error: ErrorClass) -> Check:
             param=f"{param}.label",
         )
     parameters = {key: each for key, each in item.items() if key not in _OWN_KEYS}
-    return Check(evaluator=name, parameters=parameters, required=required, name=label or "")
+    return Check(name, parameters, required, label or "", deferred)
+
+
+def _flag(item: Mapping[str, Any], name: str, default: bool, param: str, error: ErrorClass) -> bool:
+    value = item.get(name, default)
+    if not isinstance(value, bool):
+        raise error(f"{param}.{name} must be true or false, not {_kind(value)}.", param=f"{param}.{name}")
+    return value
 
 
 def resolve_checks(
@@ -120,7 +136,7 @@ def resolve_checks(
     for index, check in enumerate(checks):
         label = check.label
         if label in labels:
-            label = _free_label(label, labels)
+            label = free_label(label, labels)
         labels.add(label)
         if isinstance(check, ResolvedCheck):
             resolved.append(check if check.label == label else replace(check, name=label))
@@ -130,8 +146,49 @@ def resolve_checks(
         if evaluator is None:
             raise error(_unknown(check.evaluator, evaluators), param=where)
         parameters = _validate(evaluator, check.parameters, where, error)
-        resolved.append(ResolvedCheck(check.evaluator, parameters, check.required, label))
+        version = str(getattr(evaluator, "version", "1"))
+        resolved.append(
+            ResolvedCheck(
+                check.evaluator,
+                parameters,
+                check.required,
+                label,
+                check.deferred,
+                version,
+                check.parameters,
+                _hash_of(check.evaluator, version, check.parameters),
+            )
+        )
     return tuple(resolved)
+
+
+def refuse_deferred(
+    checks: Sequence[Check], *, blocks: bool, kept: bool, param: str, error: ErrorClass
+) -> None:
+    """Refuse deferred checks that cannot do what is asked of them.
+
+    :param blocks: whether an answer is held back when a required check does not pass.
+    :param kept: whether answers are kept, which a deferred check reads later.
+    :param param: where the checks, or what makes them impossible, stand.
+    :raises InvalidRequest: (or `error`), saying why and what to do.
+    """
+    for check in checks:
+        if not check.deferred:
+            continue
+        if not kept:
+            raise error(
+                f"{param}: the check {check.label!r} is deferred and could never run, because answers are not"
+                ' kept here. Leave `deferred` out, or keep them: log.capture = "full", with the stage'
+                " `log` on.",
+                param=param,
+            )
+        if blocks and check.required:
+            raise error(
+                f"{param}: the check {check.label!r} is deferred, so it cannot hold the answer back as"
+                ' on_failure = "block" wants it to. Make it `required = false`, leave `deferred` out, or'
+                " observe.",
+                param=param,
+            )
 
 
 def _validate(
@@ -172,6 +229,25 @@ def _load(declared: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
     return dict(known)
 
 
+_hashes: dict[tuple[str, str, bytes], str] = {}
+"""Hashes of configurations, by evaluator, version and JSON, as requests tend to repeat them."""
+
+
+def _hash_of(evaluator: str, version: str, parameters: Mapping[str, Any]) -> str:
+    try:
+        key = (evaluator, version, orjson.dumps(parameters, option=orjson.OPT_SORT_KEYS))
+    except TypeError:  # made by hand, of values that JSON lacks
+        return config_hash(evaluator, version, parameters)
+    known = _hashes.get(key)
+    if known is None:
+        known = config_hash(evaluator, version, parameters)
+        if len(key[2]) <= _CACHED_BYTES:
+            if len(_hashes) >= _CACHED_ENTRIES:
+                _hashes.clear()
+            _hashes[key] = known
+    return known
+
+
 @lru_cache(maxsize=256)
 def _schema_of(declared: Any) -> Schema:
     """The schema as an instance, built once: building costs more than a validation."""
@@ -205,7 +281,8 @@ def _unknown(name: str, evaluators: Mapping[str, Evaluator]) -> str:
     return f"There is no evaluator {name!r}.{hint} Registered: {known}."
 
 
-def _free_label(label: str, taken: set[str]) -> str:
+def free_label(label: str, taken: set[str]) -> str:
+    """A label that is taken with the first number that is not: ``max_length_2``."""
     number = 2
     while f"{label}_{number}" in taken:
         number += 1

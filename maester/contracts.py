@@ -154,7 +154,9 @@ class Sink(Protocol):
     Optional members: ``admit(inference: Inference) -> None``, called before any provider is: when it
     raises, the request is refused; ``bind(runtime) -> None``, called once at start; ``start() -> None``,
     called in every process that serves; ``flush(timeout_s: float) -> bool``, waits until what was
-    settled is delivered; ``close() -> None``.
+    settled is delivered; ``close() -> None``; ``evaluated(record, results) -> None``, called when checks
+    have run over an inference that was settled before: with the record as it stands now and the new
+    results, both as plain JSON values.
     """
 
     name: str

@@ -34,6 +34,8 @@
     ├ LedgerError                  ledger_error            503
     ├ Unavailable                  unavailable             503
     │ └ QueueUnavailable           queue_unavailable       503
+    ├ Interrupted                  interrupted             500
+    ├ JobTimeout                   job_timeout             504
     └ InternalError                internal_error          500
 
 ``code`` is stable: clients may switch on it, it is OpenTelemetry's ``error.type``, and
@@ -373,6 +375,19 @@ class QueueUnavailable(Unavailable):
     """Background work needs Redis, which cannot be reached."""
 
     code = "queue_unavailable"
+
+
+class Interrupted(MaesterError):
+    """The process died while the request was under way: whether it was charged is not known."""
+
+    code = "interrupted"
+
+
+class JobTimeout(MaesterError):
+    """A job's time was over before this was done."""
+
+    code = "job_timeout"
+    http_status = 504
 
 
 class InternalError(MaesterError):

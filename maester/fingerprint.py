@@ -31,5 +31,9 @@ def config_hash(evaluator: str, version: str, parameters: Mapping[str, Any]) -> 
     :param parameters: JSON values; the order of keys does not matter.
     """
     option = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
-    told = orjson.dumps([evaluator, version, dict(parameters)], default=repr, option=option)
+    try:
+        told = orjson.dumps([evaluator, version, dict(parameters)], default=repr, option=option)
+    except TypeError:  # integers beyond 64 bits, halves of surrogate pairs
+        values = sorted((str(name), repr(value)) for name, value in parameters.items())
+        told = repr((evaluator, version, values)).encode()
     return hashlib.sha256(told).hexdigest()[:16]

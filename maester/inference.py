@@ -6,7 +6,7 @@ Import these from `maester.model`, where they stand with the values that they ho
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +19,21 @@ if TYPE_CHECKING:
 
 NOTHING: Mapping[str, Any] = {}
 """The empty mapping, as a default that costs nothing."""
+
+
+def acceptable(required: Collection[str]) -> bool | None:
+    """Whether an answer is acceptable, by the states of its required checks: the one rule of it.
+
+    ``True`` only if every one of them ran and passed; ``None`` when there is none or one is still
+    pending; ``False`` otherwise.
+    """
+    if not required:
+        return None
+    if all(state == "passed" for state in required):
+        return True
+    if any(state not in ("passed", "pending") for state in required):
+        return False
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +98,17 @@ class Inference:
         caller: Caller | None = None,
         headers: Mapping[str, str] = NOTHING,
         job_id: str | None = None,
+        request_id: str | None = None,
     ) -> None:
         """Open an envelope.
 
         :param entry_point: ``http``, ``job``, ``cli`` or ``python``.
         :param alias: the caller's own id of the request.
         :param headers: lowercase ``traceparent`` and ``tracestate`` as received, nothing else.
+        :param request_id: one that was given before, by `ids.request_id`.
         """
         self.request = request
-        self.request_id = ids.request_id()
+        self.request_id = request_id or ids.request_id()
         self.alias = alias
         self.entry_point = entry_point
         self.caller = caller
@@ -126,19 +143,8 @@ class Inference:
 
     @property
     def passed(self) -> bool | None:
-        """Whether the answer was acceptable.
-
-        ``True`` only if every required check ran and passed; ``None`` when nothing was checked or
-        a required check is still pending; ``False`` otherwise.
-        """
-        required = [e for e in self.evaluations or () if e.required]
-        if not required:
-            return None
-        if all(e.state == "passed" for e in required):
-            return True
-        if any(e.state not in ("passed", "pending") for e in required):
-            return False
-        return None
+        """Whether the answer was acceptable, see `acceptable`."""
+        return acceptable([e.state for e in self.evaluations or () if e.required])
 
     def raise_for_error(self) -> Inference:
         """Raise what made the inference fail, if it failed; otherwise return it.

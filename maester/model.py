@@ -47,12 +47,14 @@ class Check:
     :param parameters: what the evaluator is told, validated by it.
     :param required: whether the answer is acceptable only if this check passes.
     :param name: how the result is labelled; the evaluator's name unless told.
+    :param deferred: whether it runs later, in the background, and the answer does not wait for it.
     """
 
     evaluator: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     required: bool = True
     name: str = ""
+    deferred: bool = False
 
     @property
     def label(self) -> str:
@@ -355,7 +357,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The result of one check. Only ``state == "passed"`` is a pass."""
+    """The result of one check. Only ``state == "passed"`` is a pass.
+
+    :param version: that of the evaluator that ran.
+    :param config_hash: 16 hex digits that stand for evaluator, version and parameters; empty for a
+        check that could not be made sense of.
+    :param parameters: what the evaluator is to be told, where the check is still to be run.
+    """
 
     name: str
     evaluator: str
@@ -366,6 +374,8 @@ class Evaluation:
     explanation: str | None = None
     duration_s: float = 0.0
     version: str = "1"
+    config_hash: str = ""
+    parameters: Mapping[str, Any] | None = None
 
     @property
     def passed(self) -> bool | None:

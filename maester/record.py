@@ -125,11 +125,12 @@ def evaluation_view(inference: Inference) -> Json | None:
 
 
 def result_view(evaluation: Evaluation) -> Json:
-    """One check's result."""
-    return {
+    """One check's result; with ``parameters`` where the check is still to be run."""
+    view: Json = {
         "name": evaluation.name,
         "evaluator": evaluation.evaluator,
         "version": evaluation.version,
+        "config_hash": evaluation.config_hash or None,
         "state": evaluation.state,
         "required": evaluation.required,
         "score": evaluation.score,
@@ -137,6 +138,9 @@ def result_view(evaluation: Evaluation) -> Json:
         "explanation": evaluation.explanation,
         "duration_s": evaluation.duration_s,
     }
+    if evaluation.parameters is not None:
+        view["parameters"] = evaluation.parameters
+    return view
 
 
 def error_view(error: Mapping[str, Any] | None, *, capture: bool = True) -> Json | None:

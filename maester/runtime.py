@@ -135,6 +135,7 @@ class Runtime:
         caller: Caller | None = None,
         headers: Mapping[str, str] = NOTHING,
         job_id: str | None = None,
+        request_id: str | None = None,
     ) -> Inference:
         """Pass one request through the chain.
 
@@ -146,11 +147,19 @@ class Runtime:
         :param caller: whose key it came with.
         :param headers: the caller's ``traceparent`` and ``tracestate``, lowercase, if it sent any.
         :param job_id: the job it belongs to.
+        :param request_id: a request id that was made before (`maester.ids.request_id`), by a caller who
+            notes it before the request begins; a new one unless given.
         """
         if not self._started:
             self.start()
         inference = Inference(
-            request, entry_point=entry_point, alias=alias, caller=caller, headers=headers, job_id=job_id
+            request,
+            entry_point=entry_point,
+            alias=alias,
+            caller=caller,
+            headers=headers,
+            job_id=job_id,
+            request_id=request_id,
         )
         return self.chain.run(inference)
 

@@ -183,5 +183,10 @@ class Settings:
         return self.ledger.url or f"sqlite:///{self.data_dir / 'ledger.db'}"
 
     @property
+    def keeps_content(self) -> bool:
+        """Whether messages and answers are on record, to be read again later."""
+        return self.log.capture == "full" and "log" not in self.disabled_stages
+
+    @property
     def journal_dir(self) -> Path:
         return self.data_dir / "journal"

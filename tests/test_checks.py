@@ -11,6 +11,7 @@ from marshmallow import Schema, fields
 
 from maester.checks import MAX_CHECKS, ResolvedCheck, parse_checks, resolve_checks
 from maester.errors import ConfigError, InvalidRequest
+from maester.fingerprint import config_hash
 from maester.model import Check, Sample
 
 
@@ -93,7 +94,9 @@ def test_the_configuration_gets_errors_of_its_own_kind() -> None:
 
 def test_resolving_validates_and_fills_in() -> None:
     assert resolve_checks((Check("judge"),), EVALUATORS) == (
-        ResolvedCheck("judge", {"least": 1}, True, "judge"),
+        ResolvedCheck(
+            "judge", {"least": 1}, True, "judge", version="1", config_hash=config_hash("judge", "1", {})
+        ),
     )
 
 

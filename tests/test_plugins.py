@@ -212,4 +212,4 @@ def test_commands_of_plugins_are_collected(install: Install) -> None:
     )
     loader = PluginLoader()
     loader.discover()
-    assert [command.name for command in loader.commands()] == ["salute"]
+    assert "salute" in [command.name for command in loader.commands()]  # beside those of installed plugins

@@ -27,7 +27,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"config", "database", "plugins"}),
     frozenset(
         {
-            *("assembly", "attempts", "dialects", "evaluators", "ledger", "logs"),
+            *("assembly", "attempts", "dialects", "evaluation", "evaluators", "ledger", "logs"),
             *("pricing", "providers", "record", "router"),
         }
     ),

@@ -12,8 +12,12 @@ from .group import Deferred, Root
 
 COMMANDS = {
     "serve": Deferred("maester.cli.serve:serve", "Start the HTTP service."),
+    "worker": Deferred("maester.cli.worker:worker", "Run background work."),
     "run": Deferred("maester.cli.run:run", "Send one prompt through the chain and print the answer."),
     "inferences": Deferred("maester.cli.inferences:inferences", "List, show and follow recorded inferences."),
+    "evaluate": Deferred(
+        "maester.cli.evaluate:evaluate", "Run evaluators over recorded inferences, without a provider."
+    ),
     "trace": Deferred("maester.cli.trace:trace", "Draw an inference's spans as a waterfall."),
     "find": Deferred("maester.cli.find:find", "Find which request generated an output, or has an id."),
     "jobs": Deferred(

@@ -85,7 +85,10 @@ def _cost(cost: Record | None) -> Iterator[str]:
 def _evaluation(evaluation: Record | None) -> Iterator[str]:
     if not evaluation or not evaluation.get("results"):
         return
-    word = {True: "passed", False: "failed", None: "no verdict"}[evaluation.get("passed")]
+    pending = any(result["state"] == "pending" for result in evaluation["results"])
+    word = {True: "passed", False: "failed", None: "pending" if pending else "no verdict"}[
+        evaluation.get("passed")
+    ]
     yield ""
     yield click.style(f"evaluation {word}", bold=True)
     rows = [
@@ -100,9 +103,14 @@ def _evaluation(evaluation: Record | None) -> Iterator[str]:
         ]
         for result in evaluation["results"]
     ]
-    yield from _table(
-        ("check", "evaluator", "state", "", "score", "duration", "explanation"), rows, ("score",)
-    )
+    columns: tuple[str, ...] = ("check", "evaluator", "state", "", "score", "duration", "explanation")
+    if any(result.get("evaluated_at") is not None for result in evaluation["results"]):
+        columns += ("run later",)
+        rows = [
+            [*row, _cell(moment(result.get("evaluated_at")))]
+            for row, result in zip(rows, evaluation["results"], strict=True)
+        ]
+    yield from _table(columns, rows, ("score",))
 
 
 def _attempts(attempts: Any) -> Iterator[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,13 +14,13 @@ from maester.errors import NotFound
 from . import summaries
 from .context import CommandLine, common_options, pass_line
 from .details import details
+from .filter_options import filter_options, since, until
 from .output import note, printable, write, write_document, write_line
 
 if TYPE_CHECKING:
     from maester.ledger.queries import Filter, Ledger
 
 Json = dict[str, Any]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 _PAGE = 500
 _POLL_S = 0.5
@@ -34,80 +34,10 @@ def inferences() -> None:
     """List, show and follow recorded inferences."""
 
 
-def _amount(context: click.Context, option: click.Parameter, value: str | None) -> Decimal | None:
-    if value is None:
-        return None
-    try:
-        amount = Decimal(value.removeprefix("$"))
-    except InvalidOperation:
-        amount = Decimal("nan")
-    if not amount.is_finite() or amount < 0:
-        raise click.BadParameter(f"{value!r} is no amount in USD, such as 0.05.", context, option)
-    return amount
-
-
-def _moment(_: click.Context, option: click.Parameter, value: str | None) -> float | None:
-    from maester.web.filters import moment  # not needed for --help
-
-    return None if value is None else moment({str(option.name): value}, str(option.name))
-
-
-def _tags(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    found = {}
-    for text in values:
-        name, _, value = text.partition("=")
-        if not name:
-            raise click.BadParameter(f"{text!r} must be name=value, or the name alone.", context, option)
-        found[name] = value
-    return found
-
-
-def _filter_options(command: Function) -> Function:
-    """The filters of ``GET /v1/inferences``."""
-    for option in (
-        click.option("--model", help="The model asked for, or the one that answered."),
-        click.option("--provider", help="The provider's configured name."),
-        click.option(
-            "--status",
-            type=click.Choice(["ok", "error", "cancelled", "interrupted"]),
-            help="How it ended.",
-        ),
-        click.option(
-            "-t",
-            "--tag",
-            "tags",
-            multiple=True,
-            metavar="NAME[=VALUE]",
-            callback=_tags,
-            help="A label it carries.  [repeatable]",
-        ),
-        click.option("--key", help="Id of the caller's key."),
-        click.option("--user", help="The end user."),
-        click.option("--session", help="The conversation."),
-        click.option(
-            "--evaluation",
-            type=click.Choice(["passed", "failed", "pending", "none"]),
-            help="What the required checks came to.",
-        ),
-        click.option("--min-cost", metavar="USD", callback=_amount, help="Least cost."),
-    ):
-        command = option(command)
-    return command
-
-
-_since = click.option(
-    "--since",
-    metavar="WHEN",
-    callback=_moment,
-    help="From when on: 15m, 2h, 7d (ago), ISO 8601, or seconds since the epoch.",
-)
-_until = click.option("--until", metavar="WHEN", callback=_moment, help="Before when, in the same forms.")
-
-
 @inferences.command("list")
-@_filter_options
-@_until
-@_since
+@filter_options
+@until
+@since
 @click.option(
     "-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Most that are listed."
 )
@@ -173,7 +103,7 @@ def recorded(line: CommandLine, identifier: str) -> Json:
 
 
 @inferences.command()
-@_filter_options
+@filter_options
 @click.option(
     "-n", "--lines", type=click.IntRange(0, _PAGE), default=10, show_default=True, help="How many first."
 )

@@ -282,7 +282,8 @@ def summary(inference: Inference) -> str:
             f"{about}{usage['input_tokens']} + {usage['output_tokens']} tokens",
             f"cost {f'${amount}' if amount is not None else 'unpriced'}",
         ]
-    verdict = {True: "passed", False: "failed", None: "none"}[inference.passed]
+    pending = any(each.state == "pending" for each in inference.evaluations or ())
+    verdict = {True: "passed", False: "failed", None: "pending" if pending else "none"}[inference.passed]
     parts = [
         f"request {inference.request_id}",
         printable(model),

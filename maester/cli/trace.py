@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -11,7 +11,8 @@ from maester.errors import NotFound
 from maester.record import span_tree
 
 from .context import CommandLine, common_options, pass_line
-from .output import note, printable, write_document
+from .output import note, printable, write, write_document
+from .summaries import moment
 from .waterfall import draw
 
 Json = dict[str, Any]
@@ -42,9 +43,20 @@ def trace(line: CommandLine, identifier: str, attributes: bool) -> None:
         write_document(view(record))
         return
     draw(record, attributes=attributes)
+    for text in _later(record):
+        write(text)
     others = len(family) - 1
     if others and "inferences" not in record:
         note(f"\n{others} more in this trace: maester trace {record['trace_id']}")
+
+
+def _later(record: Json) -> Iterator[str]:
+    """The checks that are no part of the inference's time: those that ran later, or are still to be run."""
+    for result in (record.get("evaluation") or {}).get("results") or ():
+        at = result.get("evaluated_at")
+        if at is not None or result["state"] == "pending":
+            when = f"  {moment(at)}" if at is not None else ""
+            yield printable(f"later: evaluate {result['name']}  {result['state']}{when}")
 
 
 def together(records: Sequence[Json]) -> Json:

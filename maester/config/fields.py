@@ -282,6 +282,11 @@ class Checks(Setting):
                         "name": {"type": "string", "description": "The evaluator's name."},
                         "required": {"type": "boolean", "default": True},
                         "label": {"type": "string", "description": "How the result is called."},
+                        "deferred": {
+                            "type": "boolean",
+                            "default": False,
+                            "description": "Whether it runs later, in the background.",
+                        },
                     },
                 },
             ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from ..checks import resolve_checks
+from ..checks import refuse_deferred, resolve_checks
 from ..contracts import Evaluator
 from ..errors import ConfigError
 from ..model import Check
@@ -49,6 +49,18 @@ def check_names(
             except ConfigError as exc:
                 message = exc.message.removeprefix(f"{dotted(path)}[0]").lstrip(" .").rstrip(".")
                 problems.add((*path, index), _origin(settings, path), message)
+    for path, checks, blocks in _all_deferred(settings):
+        try:
+            refuse_deferred(
+                checks,
+                blocks=blocks,
+                kept=settings.keeps_content,
+                param=dotted(path),
+                error=ConfigError,
+            )
+        except ConfigError as exc:
+            message = exc.message.removeprefix(f"{dotted(path)}: ").rstrip(".")
+            problems.add(path, _origin(settings, path), message)
     problems.raise_any(str(settings.source) if settings.source else None)
 
 
@@ -56,6 +68,18 @@ def _all_checks(settings: Settings) -> Iterable[tuple[Path, tuple[Check, ...]]]:
     yield ("evaluate", "checks"), settings.evaluate.checks
     for alias, model in settings.models.items():
         yield ("models", alias, "evaluate"), model.checks or ()
+
+
+def _all_deferred(settings: Settings) -> Iterable[tuple[Path, tuple[Check, ...], bool]]:
+    """Checks, whether what fails is blocked, and the key that says so."""
+    general = settings.evaluate
+    yield ("evaluate", "checks"), general.checks, general.on_failure == "block"
+    for alias, model in settings.models.items():
+        blocks = (model.on_failure or general.on_failure) == "block"
+        if model.checks is not None:
+            yield ("models", alias, "evaluate"), model.checks, blocks
+        elif model.on_failure is not None:
+            yield ("models", alias, "on_failure"), general.checks, blocks
 
 
 def _origin(settings: Settings, path: Path) -> Origin:

@@ -189,6 +189,18 @@ class ChunkStore:
         )
         return self._database.read(lambda c: [(row.number, row.takes) for row in c.execute(query)])
 
+    def free(self, job_id: str, number: int) -> None:
+        """Note that whoever held a chunk is dead: it may be taken over at once."""
+        held = update(schema.job_chunks).where(
+            _c.job_id == job_id, _c.number == number, _c.state == "running"
+        )
+        self._database.write(lambda connection: connection.execute(held.values(lease_until=0.0)))
+
+    def all_done(self, job_id: str) -> bool:
+        """Whether nothing of a job is left to run."""
+        rest = select(_c.number).where(_c.job_id == job_id, _c.state != "done").limit(1)
+        return self._database.read(lambda connection: connection.execute(rest).first()) is None
+
     def forget_queued(self, job_id: str, numbers: Sequence[int]) -> None:
         """Note that chunks are not in the queue: they get there again in their turn."""
         lost = update(schema.job_chunks).where(

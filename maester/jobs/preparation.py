@@ -72,11 +72,13 @@ def _limits(runtime: Runtime, job: Job) -> Limits:
 
 def _selected(runtime: Runtime, job: Job) -> Iterator[NewItem]:
     """The recorded inferences that an ``evaluate`` job is about, by their request ids."""
-    from maester.evaluation import select
+    from maester.evaluation import Selection
 
     chosen = job.spec["select"]
     names = ("since", "until", "model", "provider", "status", "tags")
     filters = Filter(**{name: chosen[name] for name in names if name in chosen})
-    selection = select(runtime.database, filters, share=chosen.get("sample", 1.0), limit=chosen.get("limit"))
+    selection = Selection(
+        runtime.database, filters, share=chosen.get("sample", 1.0), limit=chosen.get("limit")
+    )
     for request_id in selection:
         yield NewItem(orjson.dumps(request_id).decode())

@@ -111,6 +111,11 @@ class TaskQueue:
             if state is None or (state.decode() if isinstance(state, bytes) else state) not in _THERE
         ]
 
+    def empty(self, names: Sequence[str]) -> bool:
+        """Whether nothing waits in these queues."""
+        with self._told():
+            return all(self.named(name).is_empty() for name in names)
+
     def named(self, name: str) -> Queue:
         """One of RQ's queues."""
         return Queue(name, connection=self.redis, serializer=JSONSerializer)
@@ -128,18 +133,16 @@ def address_of(settings: Settings) -> str:
 
     :raises QueueUnavailable: when only the embedded one will do and it was never started.
     """
-    if settings.jobs.redis_url is not None:
-        return settings.jobs.redis_url
-    found = embedded.address(settings.data_dir)
-    if found is not None:
-        return found
+    own = embedded.address(settings.data_dir)
     if settings.jobs.embedded:
-        raise QueueUnavailable(
-            "Background work needs Redis, and the embedded one has not been started in"
-            f" {settings.data_dir.absolute()}. Start it with `maester worker --embedded`.",
-            retry_after_s=5.0,
-        )
-    return DEFAULT_URL
+        if own is None:
+            raise QueueUnavailable(
+                "Background work needs Redis, and the embedded one has not been started in"
+                f" {settings.data_dir.absolute()}. Start it with `maester worker --embedded`.",
+                retry_after_s=5.0,
+            )
+        return own
+    return settings.jobs.redis_url or own or DEFAULT_URL
 
 
 def connect(settings: Settings) -> Redis:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -65,13 +67,18 @@ class Jobs:
         if not due:
             return 0
         try:
-            self.queue.put([chunk_task(job_id, number, takes) for number, takes in due])
+            job = self.store.require(job_id)
+            self.queue.put([chunk_task(job, number, takes) for number, takes in due])
         except QueueUnavailable:
             self.chunks.forget_queued(job_id, [number for number, _ in due])
             raise
         return len(due)
 
 
-def chunk_task(job_id: str, number: int, takes: int) -> Task:
-    """The task that works on a chunk. A chunk that was taken before gets a task of another id."""
-    return Task("run_chunk", (job_id, number), f"{job_id}-{number}-{takes}", ITEMS)
+def chunk_task(job: Job, number: int, takes: int) -> Task:
+    """The task that works on a chunk until the job's time is over.
+
+    A chunk that was taken before gets a task of another id.
+    """
+    left_s = max(1, math.ceil(job.deadline - time.time()))
+    return Task("run_chunk", (job.id, number), f"{job.id}-{number}-{takes}", ITEMS, left_s)

@@ -18,11 +18,12 @@ from sqlalchemy.exc import IntegrityError
 from maester.database import Database, schema
 from maester.errors import Conflict, IdempotencyMismatch, NotFound
 
-from .model import Item, Job, Json, Kind, NewItem, Progress
+from .model import Item, ItemState, Job, Json, Kind, NewItem, Progress
 
 _j, _c, _i = schema.jobs.c, schema.job_chunks.c, schema.job_items.c
 _BATCH = 5_000
 _Items = list[Item]
+_Jobs = list[Job]
 _COUNTERS = tuple(each.name for each in fields(Progress))
 _OF_ITEM = tuple(each.name for each in fields(Item))
 _STORED = tuple(each.name for each in fields(Job) if each.name != "progress")
@@ -127,13 +128,13 @@ class JobStore:
 
     def list(
         self, *, owner: str | None, kinds: Sequence[str] = (), after: str | None = None, limit: int = 20
-    ) -> list[Job]:
+    ) -> _Jobs:
         """Jobs, newest first.
 
         :param after: id of the last job of the page before.
         """
 
-        def work(connection: Connection) -> list[Job]:
+        def work(connection: Connection) -> _Jobs:
             query = select(schema.jobs).order_by(_j.created_at.desc(), _j.id.desc()).limit(limit)
             if owner is not None:
                 query = query.where(_j.owner == owner)
@@ -157,30 +158,34 @@ class JobStore:
         return self.database.read(lambda connection: [_job(row) for row in connection.execute(query)])
 
     def cancel(self, job_id: str) -> None:
-        """Ask for a job's end: nothing new is begun, what is under way is finished.
+        """Ask for a job's end: nothing new is begun, what is under way is finished."""
+        running = ("validating", "queued", "in_progress")
+        asked = update(schema.jobs).where(_j.id == job_id, _j.state.in_(running))
+        asked = asked.values(state="cancelling", cancelled_at=time.time())
+        if self.database.write(lambda connection: connection.execute(asked).rowcount):
+            self.end_waiting(job_id, "cancelled")
 
-        Chunks that nobody holds are ended here, so that workers have little left to do.
-        """
+    def end_waiting(
+        self, job_id: str, state: ItemState, status_code: int | None = None, result: str | None = None
+    ) -> None:
+        """End the items that wait in chunks that nobody holds, all in the same way."""
         now = time.time()
 
         def work(connection: Connection) -> None:
-            running = ("validating", "queued", "in_progress")
-            asked = update(schema.jobs).where(_j.id == job_id, _j.state.in_(running))
-            connection.execute(asked.values(state="cancelling", cancelled_at=now))
-            query = select(schema.job_chunks).where(_c.job_id == job_id, _c.state == "waiting")
-            for chunk in connection.execute(query).all():
+            waiting = and_(_c.job_id == job_id, _c.state == "waiting")
+            for chunk in connection.execute(select(schema.job_chunks).where(waiting)).all():
                 ended = update(schema.job_items).where(
                     _i.job_id == job_id,
                     _i.number.between(chunk.first, chunk.first + chunk.size - 1),
                     _i.state == "pending",
                 )
-                count = connection.execute(ended.values(state="cancelled", ended_at=now)).rowcount
-                mine = and_(_c.job_id == job_id, _c.number == chunk.number)
-                connection.execute(
-                    update(schema.job_chunks)
-                    .where(mine)
-                    .values(cancelled=_c.cancelled + count, state=_done_unless_running(chunk))
-                )
+                ended = ended.values(state=state, status_code=status_code, result=result, ended_at=now)
+                count = connection.execute(ended).rowcount
+                over = chunk.done + chunk.failed + chunk.cancelled + count
+                # What a dead process has left under way is for a worker to look at.
+                left = "done" if over == chunk.size else "waiting"
+                counted = update(schema.job_chunks).where(waiting, _c.number == chunk.number)
+                connection.execute(counted.values({state: _c[state] + count, "state": left}))
 
         self.database.write(work)
 
@@ -246,6 +251,22 @@ class JobStore:
         noted = noted.values(errors=orjson.dumps(list(errors)).decode())
         self.database.write(lambda connection: connection.execute(noted))
 
+    def webhook_tried(self, job_id: str, *, delivered: bool, again_in_s: float | None) -> None:
+        """Note a try to tell of a job's end.
+
+        :param again_in_s: seconds until the next try, if this one failed and there is a next.
+        """
+        state = "delivered" if delivered else "failed" if again_in_s is None else "waiting"
+        due = time.time() + again_in_s if state == "waiting" and again_in_s is not None else None
+        tried = update(schema.jobs).where(_j.id == job_id, _j.webhook_state == "waiting")
+        tried = tried.values(webhook_state=state, webhook_tries=_j.webhook_tries + 1, webhook_at=due)
+        self.database.write(lambda connection: connection.execute(tried))
+
+    def webhooks_due(self) -> _Jobs:
+        """Jobs that have ended, and somebody is to be told of it now."""
+        query = select(schema.jobs).where(_j.webhook_state == "waiting", _j.webhook_at <= time.time())
+        return self.database.read(lambda connection: [_job(row) for row in connection.execute(query)])
+
     def purge(self, before: float) -> int:
         """Delete the jobs that ended before a moment, with their items; how many there were."""
         query = select(_j.id).where(_j.ended_at < before).limit(100)
@@ -296,12 +317,6 @@ class JobStore:
         connection.execute(opened.values(total=total))
         opened = opened.where(_j.state == "validating")
         connection.execute(opened.values(state="queued", holder=None, lease_until=None))
-
-
-def _done_unless_running(chunk: Row[Any]) -> str:
-    """A chunk of which a dead process has left items under way is for a worker to look at."""
-    ended = chunk.done + chunk.failed + chunk.cancelled
-    return "waiting" if chunk.takes and ended < chunk.size else "done"
 
 
 def _clear(connection: Connection, job_id: str) -> None:

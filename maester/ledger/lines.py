@@ -36,7 +36,7 @@ _FOREIGN = (
     "faults",
 )
 _FOREIGN_IN_ATTEMPT = ("error", "received")
-_FOREIGN_IN_RESULT = ("label", "explanation")
+_FOREIGN_IN_RESULT = ("label", "explanation", "parameters")
 # What Maester makes up itself, or what is no text: most of a record's bytes.
 _OWN = frozenset(
     (

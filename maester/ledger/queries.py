@@ -17,6 +17,7 @@ from maester.errors import InvalidRequest
 from maester.fingerprint import output_hash
 from maester.record import decimal_text
 
+from . import results
 from .store import short, short_tag
 
 Json = dict[str, Any]
@@ -117,7 +118,7 @@ class Ledger:
         if not 1 <= limit <= LARGEST_PAGE:
             raise InvalidRequest(f"limit must be between 1 and {LARGEST_PAGE}.", param="limit")
         filters = filters or Filter()
-        query = select(schema.inferences).where(*_conditions(filters))
+        query = select(schema.inferences).where(*conditions(filters))
         if cursor is not None:
             started_at, request_id = _position(cursor)
             query = query.where(
@@ -203,7 +204,8 @@ class Ledger:
         return self._database.read(lambda connection: list(connection.execute(query)))
 
 
-def _conditions(filters: Filter) -> list[ColumnElement[bool]]:
+def conditions(filters: Filter) -> list[ColumnElement[bool]]:
+    """What holds for the rows that a filter finds, but for the model, which stands in two columns."""
     found: list[ColumnElement[bool]] = []
     if filters.since is not None:
         found.append(_i.started_at >= filters.since)
@@ -254,14 +256,14 @@ def _ids_of(connection: Connection, identifier: str) -> list[str]:
 
 
 def _records(connection: Connection, ids: Any) -> list[Json]:
-    """Whole records in the order of their ids."""
+    """Whole records in the order of their ids, with what their checks have come to by now."""
     document = schema.documents.c
     query = select(schema.documents).where(document.request_id.in_(list(ids)))
-    found: dict[str, Json] = {}
-    for row in connection.execute(query):
-        record: Json = orjson.loads(row.document)
-        record["content"] = None if row.content is None else orjson.loads(row.content)
-        found[row.request_id] = record
+    rows = results.rows_of(connection, ids)
+    found = {
+        row.request_id: results.record_of(row, rows.get(row.request_id, ()))
+        for row in connection.execute(query)
+    }
     return [found[request_id] for request_id in ids if request_id in found]
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from . import lines
 from .journal import SUFFIX
-from .store import Row
+from .rejection import keep, write_each
+from .store import Row, Store
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +98,21 @@ class Sweeper:
                 interrupted,
                 replay.torn,
             )
+
+
+def replay_once(folder: Path, store: Store) -> None:
+    """Replay what dead processes left, from a process that has no journal of its own.
+
+    :raises sqlalchemy.exc.DBAPIError: when the database cannot be written; nothing is lost by that.
+    """
+
+    def write(rows: list[Row]) -> None:
+        write_each(store, rows, lambda row, exc: keep(folder, row, exc))
+
+    try:
+        Sweeper(folder, "", store.existing, write).sweep()
+    finally:
+        store.close()
 
 
 class Replay:

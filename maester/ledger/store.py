@@ -233,29 +233,49 @@ def evaluation_values(record: Mapping[str, Any]) -> list[Values]:
     evaluation = record.get("evaluation")
     if not evaluation:
         return []
-    get = record.get
-    duration_s = get("duration_s")
-    ended = record["started_at"] + (duration_s if isinstance(duration_s, (int, float)) else 0.0)
+    ended, job_id = ended_at(record), record.get("job_id")
     return [
-        (
-            record["request_id"],
-            result["evaluator"],
-            # Checks of one inference have different names: that tells them apart where no hash does.
-            result.get("config_hash") or f"name:{result['name']}",
-            result["name"],
-            result.get("version") or "1",
-            result.get("required", True),
-            result["state"],
-            result.get("score"),
-            result.get("label"),
-            result.get("explanation"),
-            result.get("duration_s"),
-            ended,
-            None if (parameters := result.get("parameters")) is None else encode(parameters).decode(),
-            get("job_id"),
-        )
+        evaluation_row(record["request_id"], result, ended, job_id)
         for result in evaluation.get("results") or ()
     ]
+
+
+def evaluation_row(
+    request_id: str, result: Mapping[str, Any], evaluated_at: float, job_id: str | None
+) -> Values:
+    """The columns of ``evaluations`` in the order of the table."""
+    get = result.get
+    parameters = get("parameters")
+    return (
+        request_id,
+        *result_key(result),
+        result["name"],
+        get("version") or "1",
+        get("required", True),
+        result["state"],
+        get("score"),
+        get("label"),
+        get("explanation"),
+        get("duration_s"),
+        evaluated_at,
+        None if parameters is None else encode(parameters).decode(),
+        job_id,
+    )
+
+
+def result_key(result: Mapping[str, Any]) -> tuple[str, str]:
+    """Evaluator and configuration: what makes two results of one inference those of the same check.
+
+    Checks of one inference have different names: that tells them apart where there is no hash.
+    """
+    return result["evaluator"], result.get("config_hash") or f"name:{result['name']}"
+
+
+def ended_at(record: Mapping[str, Any]) -> float:
+    """The moment at which an inference ended, and its own checks had run."""
+    duration_s = record.get("duration_s")
+    started_at: float = record["started_at"]
+    return started_at + (duration_s if isinstance(duration_s, (int, float)) else 0.0)
 
 
 def verdict(evaluation: Mapping[str, Any] | None) -> str | None:

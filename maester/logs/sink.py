@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from maester.settings import LogSettings
@@ -70,6 +70,28 @@ class LogSink:
             lines.append(dumps(_line(word, "inference_end", moment, inference_end(record))))
         handler.write_lines(lines, _words(record, spans))
 
+    def evaluated(self, record: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> None:
+        """Write a line for each check that ran after its inference was over.
+
+        :raises OSError: when they cannot be written.
+        """
+        if not self._inferences:
+            return
+        handler = installed()
+        lines = []
+        for result in results:
+            level = logging.WARNING if result["state"] == "error" else logging.INFO
+            if not self._logger.isEnabledFor(level):
+                continue
+            fields = evaluation_end(record, result)
+            if handler is None:
+                self._logger.log(level, "evaluation_end", extra=fields)
+                continue
+            word = "warning" if level == logging.WARNING else "info"
+            lines.append(dumps(_line(word, "evaluation_end", result["evaluated_at"], fields)))
+        if lines and handler is not None:
+            handler.write_lines(lines)
+
 
 def _words(record: Mapping[str, Any], spans: list[Mapping[str, Any]]) -> bytes:
     """All that callers, providers and plugins had a say in."""
@@ -115,6 +137,17 @@ def span_end(record: Mapping[str, Any], span: Mapping[str, Any]) -> Fields:
     if span["attributes"]:
         fields["attributes"] = span["attributes"]
     return fields
+
+
+def evaluation_end(record: Mapping[str, Any], result: Mapping[str, Any]) -> Fields:
+    """What an ``evaluation_end`` line says; ``name`` is the check's, as it was asked for."""
+    shown = ("name", "evaluator", "version", "config_hash", "state", "score", "label", "duration_s", "job_id")
+    return {
+        "event": "evaluation_end",
+        "request_id": record["request_id"],
+        "trace_id": record.get("trace_id"),
+        **{("check" if name == "name" else name): result[name] for name in shown},
+    }
 
 
 def inference_end(record: Mapping[str, Any]) -> Fields:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from maester.checks import ResolvedCheck, resolve_checks
 from maester.contracts import Evaluator
-from maester.errors import ConfigError, EvaluationError, EvaluationFailed, InvalidRequest
-from maester.model import Check, CheckState, Evaluation, Inference, Sample, Verdict
-from maester.tracing import Span, open_span
+from maester.errors import EvaluationError, EvaluationFailed
+from maester.evaluation.policy import Policy
+from maester.evaluation.runner import CheckRunner, put_off, skipped
+from maester.model import Check, Evaluation, Inference, Sample
+from maester.tracing import open_span
 
 if TYPE_CHECKING:
     from maester.runtime import Runtime
-    from maester.settings import OnFailure, Settings
-
-MAX_EXPLANATION = 2000
-"""Characters kept of an explanation."""
+    from maester.settings import Settings
 
 _NO_TEXT = "Embeddings have no text to judge."
 _NO_ANSWER = "There is no complete answer to judge."
@@ -29,18 +25,13 @@ class EvaluateStage:
 
     The request's own checks apply, or else those of the model's alias, or else those of
     ``[evaluate]``. A check that raises is an ``error``, which is never a pass, and keeps none of the
-    others from running.
+    others from running. One that is deferred is noted as ``pending``, with what it takes to run it later.
     """
 
     name = "evaluate"
 
-    def __init__(self) -> None:
-        self._evaluators: Mapping[str, Evaluator] = {}
-        self._default: tuple[ResolvedCheck, ...] = ()
-        self._by_alias: Mapping[str, tuple[ResolvedCheck, ...]] = {}
-        self._on_failure: OnFailure = "observe"
-        self._on_failure_by_alias: Mapping[str, OnFailure] = {}
-        self._quote = True
+    _policy: Policy
+    _runner: CheckRunner
 
     def bind(self, runtime: Runtime) -> None:
         """Check and keep the configured checks.
@@ -54,25 +45,8 @@ class EvaluateStage:
 
         :raises ConfigError: naming the configuration key of a check that cannot be run.
         """
-        configured = settings.evaluate
-        self._evaluators = evaluators
-        self._default = resolve_checks(
-            configured.checks, evaluators, param="evaluate.checks", error=ConfigError
-        )
-        self._by_alias = {
-            alias: resolve_checks(
-                model.checks, evaluators, param=f"models.{alias}.evaluate", error=ConfigError
-            )
-            for alias, model in settings.models.items()
-            if model.checks is not None
-        }
-        self._on_failure = configured.on_failure
-        self._on_failure_by_alias = {
-            alias: model.on_failure
-            for alias, model in settings.models.items()
-            if model.on_failure is not None
-        }
-        self._quote = settings.log.capture == "full"
+        self._policy = Policy(settings, evaluators)
+        self._runner = CheckRunner(evaluators, quote=settings.log.capture == "full")
 
     def run(self, inference: Inference) -> None:
         """Write ``evaluations``.
@@ -81,142 +55,33 @@ class EvaluateStage:
         """
         alias: str | None = getattr(inference.route, "alias", None)
         request = inference.request
-        checks: tuple[Check, ...] | None = request.checks
-        if checks is None:
-            checks = self._by_alias.get(alias, self._default) if alias is not None else self._default
+        checks = self._policy.checks(request, alias)
         if not checks:
             inference.evaluations = ()
             return
         if request.operation == "embeddings":
             # Not required: what does not apply to this kind of request must not make it unacceptable.
-            inference.evaluations = tuple(_skipped(check, _NO_TEXT, required=False) for check in checks)
+            inference.evaluations = tuple(skipped(check, _NO_TEXT, required=False) for check in checks)
             return
         if inference.response is None or inference.error is not None:
             inference.evaluations = tuple(
-                _skipped(check, _NO_ANSWER, required=check.required) for check in checks
+                skipped(check, _NO_ANSWER, required=check.required) for check in checks
             )
             return
         sample = Sample(request, inference.response)
         inference.evaluations = tuple(self._check(inference, sample, check) for check in checks)
-        if inference.passed is False and self._blocks(request.on_failure, alias):
+        if inference.passed is False and self._policy.blocks(request, alias):
             raise EvaluationFailed(_why(inference.evaluations))
 
-    def _blocks(self, asked: OnFailure | None, alias: str | None) -> bool:
-        if asked is not None:
-            return asked == "block"
-        if alias is not None and alias in self._on_failure_by_alias:
-            return self._on_failure_by_alias[alias] == "block"
-        return self._on_failure == "block"
-
     def _check(self, inference: Inference, sample: Sample, check: Check) -> Evaluation:
-        label = check.label
-        attributes: dict[str, Any] = {"gen_ai.evaluation.name": label}
-        version = "1"
-        with open_span(inference, f"evaluate {label}", "evaluator", attributes) as span:
-            started = time.perf_counter()
-            state: CheckState = "error"
-            verdict: Verdict | None = None
-            explanation: str | None
+        if check.deferred:
             try:
-                evaluator, parameters = self._prepared(check)
-                version = str(getattr(evaluator, "version", "1"))
-                verdict = _verdict_of(evaluator.evaluate(sample, parameters))
-                state = "passed" if verdict.passed else "failed"
-                explanation = verdict.explanation
-            except Exception as exc:  # noqa: BLE001 - an evaluator's plugin may raise anything
-                explanation = self._describe(exc)
-                span.status = "error"
-                attributes["error.type"] = getattr(exc, "code", None) or type(exc).__name__
-            result = Evaluation(
-                name=label,
-                evaluator=check.evaluator,
-                state=state,
-                required=check.required,
-                score=verdict.score if verdict else None,
-                label=verdict.label if verdict else None,
-                explanation=explanation[:MAX_EXPLANATION] if explanation else None,
-                duration_s=time.perf_counter() - started,
-                version=version,
-            )
-            _annotate(span, result)
-        return result
-
-    def _prepared(self, check: Check) -> tuple[Evaluator, Mapping[str, Any]]:
-        """The evaluator and its parameters; a check made by hand is resolved now."""
-        if not isinstance(check, ResolvedCheck):
-            try:
-                (check,) = resolve_checks((check,), self._evaluators)
-            except InvalidRequest as exc:
-                raise EvaluationError(exc.message) from exc
-        evaluator = self._evaluators.get(check.evaluator)
-        if evaluator is None:
-            raise EvaluationError(f"There is no evaluator {check.evaluator!r}.")
-        return evaluator, check.parameters
-
-    def _describe(self, exc: Exception) -> str:
-        """What went wrong; an exception's own words may quote the answer, so only if content is kept."""
-        if isinstance(exc, EvaluationError):
-            return exc.message
-        kind = type(exc).__name__
-        return f"{kind}: {exc}" if self._quote and str(exc) else kind
-
-
-def _verdict_of(returned: Any) -> Verdict:
-    """What an evaluator returned, as a verdict of plain JSON values.
-
-    :raises EvaluationError: when it is neither a verdict nor a boolean.
-    """
-    if returned is True or returned is False:
-        return Verdict(returned)
-    if not isinstance(returned, Verdict):
-        raise EvaluationError(f"The evaluator returned {type(returned).__name__}, not a Verdict or a bool.")
-    if returned.passed is not True and returned.passed is not False:
-        raise EvaluationError(
-            f"The evaluator's Verdict.passed is {type(returned.passed).__name__}, not a bool."
-        )
-    score, label, explanation = returned.score, returned.label, returned.explanation
-    plain = type(score) is float and math.isfinite(score)
-    if (plain or score is None) and _is_text(label) and _is_text(explanation):
-        return returned
-    return Verdict(returned.passed, _finite(score), _text(label, "label"), _text(explanation, "explanation"))
-
-
-def _finite(score: Any) -> float | None:
-    if score is None:
-        return None
-    try:
-        number = float(score)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise EvaluationError(f"The evaluator's Verdict.score ({type(score).__name__}) is no finite number.")
-    return number
-
-
-def _is_text(value: Any) -> bool:
-    return value is None or type(value) is str
-
-
-def _text(value: Any, what: str) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise EvaluationError(f"The evaluator's Verdict.{what} is {type(value).__name__}, not a text.")
-    return str(value)
-
-
-def _skipped(check: Check, why: str, *, required: bool) -> Evaluation:
-    return Evaluation(check.label, check.evaluator, "skipped", required, explanation=why)
-
-
-def _annotate(span: Span, result: Evaluation) -> None:
-    """Put the outcome on the span under OpenTelemetry's names (GenAI semantic conventions)."""
-    attributes = span.attributes
-    attributes["maester.evaluation.state"] = result.state
-    if result.score is not None:
-        attributes["gen_ai.evaluation.score.value"] = result.score
-    if result.label is not None:
-        attributes["gen_ai.evaluation.score.label"] = result.label
+                return put_off(self._runner.resolved(check))
+            except EvaluationError:
+                pass  # there is nothing to wait for: running it says what is wrong
+        attributes: dict[str, Any] = {"gen_ai.evaluation.name": check.label}
+        with open_span(inference, f"evaluate {check.label}", "evaluator", attributes) as span:
+            return self._runner.run(sample, check, span)
 
 
 def _why(evaluations: tuple[Evaluation, ...]) -> str:

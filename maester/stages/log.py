@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from maester.checks import resolve_checks
 from maester.contracts import Evaluator
 from maester.errors import LedgerError, MaesterError
+from maester.evaluation.policy import Policy
 from maester.model import Fault, Inference
 from maester.record import record_of
 
@@ -20,13 +21,15 @@ class AdmitStage:
     """Tells the sinks of an inference before any provider is called.
 
     Checks that the request asks for are made sure of here, whatever way it came in: one that cannot
-    be run must not cost a call to a provider.
+    be run, now or later, must not cost a call to a provider.
 
     Critical: what could not be admitted could be lost, so it is refused.
     """
 
     name = "admit"
     critical = True
+
+    _policy: Policy
 
     def __init__(self) -> None:
         self._admits: tuple[Callable[[Inference], None], ...] = ()
@@ -35,6 +38,7 @@ class AdmitStage:
     def bind(self, runtime: Runtime) -> None:
         """Look up, once, which sinks want to be told; none where they would not hear of the end."""
         self._evaluators = runtime.registry.evaluators
+        self._policy = Policy(runtime.settings, runtime.registry.evaluators)
         if LogStage.name not in runtime.settings.disabled_stages:
             self._admits = tuple(sink.admit for sink in runtime.registry.sinks if hasattr(sink, "admit"))
 
@@ -49,6 +53,8 @@ class AdmitStage:
             resolved = resolve_checks(checks, self._evaluators)
             if resolved != checks:
                 inference.request = replace(inference.request, checks=resolved)
+        if checks or inference.request.on_failure == "block":
+            self._policy.admit(inference.request)
         for admit in self._admits:
             try:
                 admit(inference)

@@ -47,6 +47,7 @@ def _evaluator(name: str, *required: str, **parameters: Json) -> Json:
         "properties": {
             "name": {"const": name},
             "required": {"type": "boolean"},
+            "deferred": {"type": "boolean"},
             "label": {"type": "string", "minLength": 1, "maxLength": 100, "pattern": "^[!-~]+$"},
             **parameters,
         },

@@ -28,6 +28,7 @@ import select
 import socket
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -72,6 +73,8 @@ class Received:
     """Number of the connection it came on, from 1."""
     hung_up: threading.Event = field(default_factory=threading.Event)
     """Set once the client has closed the connection before the reply's end."""
+    at: float = field(default_factory=time.monotonic)
+    """When it had come in, as ``time.monotonic()`` counts."""
 
     @property
     def json(self) -> Any:

@@ -1,0 +1,80 @@
+"""Ending a job: its files are written, its last state, and that somebody is to be told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from maester.runtime import Runtime
+
+from . import lines
+from .model import Job
+from .recovery import holder_name
+from .service import Jobs
+
+LEASE_S = 300.0
+_RENEW_S = 30.0
+_DAY_S = 86_400
+
+
+def finish(runtime: Runtime, jobs: Jobs, job_id: str) -> Job | None:
+    """End a job of which nothing is left to run; the ended job, or ``None`` if it is not one.
+
+    What a process that died on the way had written is written anew.
+    """
+    holder = holder_name()
+    if not jobs.store.finalize(job_id, holder, LEASE_S):
+        return None
+    job = jobs.store.require(job_id)
+    values: dict[str, str | None] = {}
+    if job.kind == "batch":
+        renew = _Renewal(lambda: jobs.store.finalize(job_id, holder, LEASE_S))
+        values = {
+            "output_file_id": _write(jobs, job, "output", ("done",), renew),
+            "error_file_id": _write(jobs, job, "error", ("failed", "cancelled"), renew),
+        }
+    jobs.store.end(job, _state(job), **values)
+    return jobs.store.require(job_id)
+
+
+def _state(job: Job) -> str:
+    if job.cancelled_at is not None:
+        return "cancelled"
+    if job.errors:
+        return "expired" if job.kind == "batch" else "failed"
+    return "completed"
+
+
+class _Renewal:
+    """Keeps a lease on a job while its files are written."""
+
+    def __init__(self, renew: Callable[[], bool]) -> None:
+        self._renew = renew
+        self._next = time.monotonic() + _RENEW_S
+
+    def __call__(self) -> None:
+        if time.monotonic() >= self._next:
+            self._renew()
+            self._next = time.monotonic() + _RENEW_S
+
+
+def _write(jobs: Jobs, job: Job, name: str, states: tuple[str, ...], renew: _Renewal) -> str | None:
+    """Write a file of items, one a line; its id, or ``None`` where there is none of them."""
+    one = next(jobs.store.each_item(job.id, states), None)
+    if one is None:
+        return None
+    line = lines.output_line if name == "output" else lines.error_line
+
+    def data() -> Iterator[bytes]:
+        for item in jobs.store.each_item(job.id, states):
+            renew()
+            yield line(job, item)
+
+    return jobs.files.create(
+        data(),
+        owner=job.owner,
+        filename=f"{job.id}_{name}.jsonl",
+        purpose="batch_output",
+        file_id=f"file_{job.id.partition('_')[2]}_{name}",
+        keep_s=jobs.settings.jobs.keep_days * _DAY_S,
+    ).id

@@ -1,0 +1,170 @@
+"""What became of the items that a dead worker had under way.
+
+Each has its request id on record from before its provider was called. The journals of dead
+processes are replayed first; then the ledger says of each whether the call was made, and how it
+ended. What was paid for is not paid for again without a word.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from maester.database.schema import floor_pico
+from maester.errors import Interrupted
+from maester.ids import request_id as new_request_id
+from maester.runtime import Runtime
+from maester.web.errors import error_body
+
+from .chunks import Taken
+from .model import CHAT, GENERATE, Item, Outcome
+
+Record = Mapping[str, Any]
+
+_SWEEP_S = 10.0
+
+
+def holder_name() -> str:
+    """A name for this process as the holder of a chunk, by which others can tell whether it lives."""
+    return f"{socket.gethostname()}:{os.getpid()}:{new_request_id()}"
+
+
+def resolve(runtime: Runtime, taken: Taken) -> list[Outcome]:
+    """What to make of a taken chunk's items that were under way.
+
+    - Never called: they wait again, and nobody has paid.
+    - Answered, and the answer is in the ledger: they are done.
+    - Else the inference is *interrupted* (in the ledger, with an unknown cost): the item is tried
+      again, or fails, as the job's ``on_interrupted`` says, and is counted either way.
+    """
+    if not taken.stuck:
+        return []
+    replay(runtime)
+    own = gone(taken.former)
+    fail = taken.job.spec.get("on_interrupted") == "fail"
+    return [_resolved(runtime, item, never_called=own, fail=fail) for item in taken.stuck]
+
+
+def replay(runtime: Runtime) -> None:
+    """Bring what dead processes of this host left in their journals into the ledger."""
+    for sink in runtime.registry.sinks:
+        sweep = getattr(sink, "sweep", None)
+        if sweep is not None:
+            sweep(_SWEEP_S)
+
+
+def gone(holder: str | None) -> bool:
+    """Whether a holder is known to be dead, with everything it wrote in its journal on this host."""
+    host, _, rest = (holder or "").partition(":")
+    pid = rest.partition(":")[0]
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return int(pid) == os.getpid()
+
+
+def _resolved(runtime: Runtime, item: Item, *, never_called: bool, fail: bool) -> Outcome:
+    record = runtime.ledger.get(item.request_id) if item.request_id else None
+    if record is None and never_called:
+        return Outcome(item.number, "pending")
+    if record is not None and record["status"] == "ok":
+        body = _answer(item, record)
+        if body is not None:
+            return _recovered(item, record, body)
+    if record is not None and record["status"] == "error":
+        return Outcome(item.number, "pending")
+    if not fail:
+        return Outcome(item.number, "pending", cost_usd=None, interrupted=True)
+    error = Interrupted("The worker died while this request was under way; it may have been charged.")
+    told = orjson.dumps(error_body(error, "openai", item.request_id or "")).decode()
+    return Outcome(item.number, "failed", error.http_status, told, cost_usd=None, interrupted=True)
+
+
+def _recovered(item: Item, record: Record, body: Mapping[str, Any]) -> Outcome:
+    usage, cost = record.get("usage") or {}, record.get("cost") or {}
+    total = cost.get("total_cost_usd")
+    return Outcome(
+        item.number,
+        "done",
+        200,
+        orjson.dumps(body).decode(),
+        input_tokens=usage.get("input_tokens", 0),
+        output_tokens=usage.get("output_tokens", 0),
+        cost_usd=None if total is None else floor_pico(Decimal(total)),
+    )
+
+
+def _answer(item: Item, record: Record) -> dict[str, Any] | None:
+    """The answer's body from the record, where the record has all of it.
+
+    It has the first choice alone, and nothing where content is not kept or embeddings were made.
+    """
+    content = record.get("content") or {}
+    message = content.get("message")
+    url = item.url or GENERATE
+    if message is None or (content.get("parameters") or {}).get("n", 1) not in (None, 1):
+        return None
+    if url == CHAT:
+        return _completion(record, message)
+    if url == GENERATE:
+        return _generation(record, content)
+    return None
+
+
+def _completion(record: Record, message: Mapping[str, Any]) -> dict[str, Any]:
+    usage = record.get("usage") or {}
+    return {
+        "id": record.get("response_id") or f"chatcmpl-{record['request_id']}",
+        "object": "chat.completion",
+        "created": int(record["started_at"]),
+        "model": record.get("response_model") or record["model"],
+        "choices": [
+            {
+                "index": 0,
+                "message": message,
+                "logprobs": None,
+                "finish_reason": record.get("finish_reason"),
+            }
+        ],
+        "usage": {
+            "prompt_tokens": usage.get("input_tokens", 0),
+            "completion_tokens": usage.get("output_tokens", 0),
+            "total_tokens": usage.get("total_tokens", 0),
+        },
+        "maester": _summary(record),
+    }
+
+
+def _generation(record: Record, content: Mapping[str, Any]) -> dict[str, Any]:
+    body = _summary(record)
+    body["output"] = content.get("output") or ""
+    body["finish_reason"] = record.get("finish_reason")
+    tool_calls = (content.get("message") or {}).get("tool_calls")
+    if tool_calls:
+        body["tool_calls"] = tool_calls
+    cost = record.get("cost") or {}
+    body["usage"] = {**(record.get("usage") or {}), "total_cost_usd": cost.get("total_cost_usd")}
+    return body
+
+
+def _summary(record: Record) -> dict[str, Any]:
+    """The ``maester`` object, with ``recovered`` to say that it was put together from the ledger."""
+    return {
+        "request_id": record["request_id"],
+        "trace_id": record.get("trace_id"),
+        "provider": record.get("provider"),
+        "model": record.get("response_model"),
+        "cost": record.get("cost"),
+        "evaluation": record.get("evaluation"),
+        "recovered": True,
+    }

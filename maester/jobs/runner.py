@@ -1,0 +1,168 @@
+"""Working through a chunk: a few items at once, each begun and ended on record."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+
+import orjson
+
+from maester import ids
+from maester.errors import Cancelled, InternalError, JobTimeout, MaesterError
+from maester.web.errors import error_body
+
+from .chunks import ChunkStore, LeaseLost, Taken
+from .model import Chunk, Item, Outcome
+from .performing import Performer
+
+log = logging.getLogger(__name__)
+
+_GATHER_S = 0.05
+"""Longest time for which what is done waits to be written together with more."""
+_LOOK_S = 1.0
+"""Seconds after which a job is looked at for having been cancelled, and the lease renewed."""
+
+
+class ChunkRunner:
+    """Works on one chunk with a pool of threads.
+
+    Items are written in transactions of many: begun ones with their request ids before their provider
+    is called, ended ones with their results. No more are under way than twice the concurrency, so that
+    this is what a death can interrupt.
+
+    :param perform: what is done for an item, on the pool's threads.
+    :param concurrency: how many at once.
+    :param stopping: set when the process is to end.
+    :param grace_s: seconds that items under way are given then.
+    """
+
+    def __init__(
+        self,
+        chunks: ChunkStore,
+        perform: Performer,
+        *,
+        concurrency: int,
+        stopping: threading.Event,
+        grace_s: float,
+    ) -> None:
+        self._chunks = chunks
+        self._perform = perform
+        self._concurrency = concurrency
+        self._stopping = stopping
+        self._grace_s = grace_s
+        self._done: queue.SimpleQueue[tuple[Item, Outcome | None]] = queue.SimpleQueue()
+        self._flight: dict[int, Future[None]] = {}
+        self._later: dict[int, float] = {}
+        self._outcomes: list[Outcome] = []
+
+    def run(self, taken: Taken, recovered: list[Outcome]) -> bool:
+        """Work until nothing is left, the job is cancelled, or the process is to end.
+
+        :param recovered: what became of the items that were under way before.
+        :returns: whether the chunk is done.
+        :raises LeaseLost: when it was taken over by another process.
+        :raises rq.timeouts.BaseTimeoutException: when the job's time is over; see `time_out`.
+        """
+        chunk = taken.chunk
+        self._outcomes += recovered
+        pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="maester-item")
+        try:
+            state, ended = self._work(chunk, pool)
+            if not ended:
+                return False  # what is still under way is told by the journal, once this process is dead
+            if state == "cancelling":
+                error = Cancelled("The job was cancelled before this was begun.")
+                self._chunks.end_rest(chunk, "cancelled", status_code=error.http_status, result=told(error))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        return self._chunks.close(chunk)
+
+    def time_out(self, chunk: Chunk) -> None:
+        """End a chunk because the job's time is over: what is done is written, the rest fails."""
+        error = JobTimeout("The job's time was over before this was done.")
+        with suppress(LeaseLost):
+            self._flight.clear()
+            while not self._done.empty():
+                _, outcome = self._done.get_nowait()
+                if outcome is not None and outcome.state != "pending":
+                    self._outcomes.append(outcome)
+            outcomes, self._outcomes = self._outcomes, []
+            self._chunks.advance(chunk, [each for each in outcomes if each.state != "pending"])
+            self._chunks.end_rest(chunk, "failed", status_code=error.http_status, result=told(error))
+            self._chunks.close(chunk)
+
+    def _work(self, chunk: Chunk, pool: ThreadPoolExecutor) -> tuple[str, bool]:
+        """The job's state, and whether nothing is under way any more."""
+        deadline: float | None = None
+        written = time.monotonic()
+        while True:
+            stopping = self._stopping.is_set()
+            want = 0 if stopping else 2 * self._concurrency - len(self._flight)
+            now = time.monotonic()
+            full = len(self._outcomes) + max(want, 0) >= self._concurrency
+            if full or now - written >= (_GATHER_S if self._outcomes else _LOOK_S) or not self._flight:
+                written = now
+                state, begun = self._advance(chunk, want)
+                for item in begun:
+                    self._flight[item.number] = pool.submit(self._one, item)
+                if not self._flight and (not self._later or stopping or state == "cancelling"):
+                    return state, True
+                if stopping or state == "cancelling":
+                    self._recall()
+            if stopping:
+                deadline = deadline or time.monotonic() + self._grace_s
+                if time.monotonic() > deadline:
+                    self._advance(chunk, 0)
+                    return state, False
+            self._gather()
+
+    def _advance(self, chunk: Chunk, want: int) -> tuple[str, list[Item]]:
+        now = time.monotonic()
+        self._later = {number: moment for number, moment in self._later.items() if moment > now}
+        outcomes, self._outcomes = self._outcomes, []
+        for outcome in outcomes:
+            if outcome.state == "pending" and outcome.after_s:
+                self._later[outcome.number] = now + outcome.after_s
+        return self._chunks.advance(
+            chunk, outcomes, want=want, not_now=tuple(self._later), identify=ids.request_id
+        )
+
+    def _gather(self) -> None:
+        """Wait for something to be done, and take all that is."""
+        if not self._flight:
+            self._stopping.wait(0.1)
+            return
+        with suppress(queue.Empty):
+            item, outcome = self._done.get(timeout=_GATHER_S if self._outcomes else _LOOK_S / 2)
+            while True:
+                self._flight.pop(item.number, None)
+                self._outcomes.append(outcome or Outcome(item.number, "pending"))
+                item, outcome = self._done.get_nowait()
+
+    def _recall(self) -> None:
+        """Take back what was begun on record and not in fact."""
+        for number, future in tuple(self._flight.items()):
+            if future.cancel():
+                del self._flight[number]
+                self._outcomes.append(Outcome(number, "pending"))
+
+    def _one(self, item: Item) -> None:
+        outcome: Outcome | None
+        try:
+            outcome = self._perform(item)
+        except Exception as exc:
+            log.error("an item failed for a defect", exc_info=exc)
+            error = InternalError(f"{type(exc).__name__}: {exc}")
+            outcome = Outcome(item.number, "failed", error.http_status, told(error), cost_usd=None)
+        self._done.put((item, outcome))
+
+
+def told(error: MaesterError) -> str:
+    """An error as the result of an item that has no inference."""
+    body = error_body(error, "openai", "")
+    del body["maester"]
+    return orjson.dumps(body).decode()

@@ -1,0 +1,79 @@
+"""RQ's worker over a runtime that was built before it forks, and that ends without losing anything."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rq import Queue, Worker
+from rq.job import Job as QueuedJob
+from rq.serializers import JSONSerializer
+
+from maester.runtime import Runtime
+
+from . import tasks
+from .service import Jobs
+
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+_MONITOR_S = 10
+
+
+class JobWorker(Worker):
+    """Takes tasks from the queues, each in a process of its own that it forks.
+
+    Told to end, it has the task under way finish what it has begun and hand the rest back.
+    """
+
+    def __init__(self, runtime: Runtime, jobs: Jobs, queues: Sequence[str]) -> None:
+        self._runtime = runtime
+        self._jobs = jobs
+        super().__init__(
+            [jobs.queue.named(name) for name in queues],
+            name=f"maester-{socket.gethostname()}-{os.getpid()}",
+            connection=jobs.queue.redis,
+            serializer=JSONSerializer,
+            job_monitoring_interval=_MONITOR_S,
+            log_job_description=False,
+            work_horse_killed_handler=self._horse_killed,
+        )
+
+    def handle_warm_shutdown_request(self) -> None:
+        """Tell the task under way to come to an end."""
+        if self.horse_pid:
+            self.kill_horse(signal.SIGTERM)
+
+    def main_work_horse(self, job: QueuedJob, queue: Queue) -> None:
+        """Run a task in the forked process; what was recorded is in the ledger before it ends."""
+        random.seed()
+        self._is_horse = True
+        tasks.stopping.clear()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: tasks.stopping.set())
+        code = 1
+        try:
+            execution = self.execution
+            if execution is not None and self.perform_job(job, queue, execution):
+                code = 0
+        finally:
+            try:
+                self._runtime.close()
+            finally:
+                os._exit(code)
+
+    def _horse_killed(self, job: QueuedJob, *_: Any) -> None:
+        """A task's process died: what it held is free at once, and not only when its lease is over."""
+        if job.func_name == f"{tasks.__name__}.{tasks.run_chunk.__name__}":
+            job_id, number = job.args
+            self._jobs.chunks.free(job_id, number)
+
+
+def die_with_parent() -> None:
+    """Have this process told to end when the one that started it dies (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGTERM)
