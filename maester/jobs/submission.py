@@ -12,7 +12,7 @@ import orjson
 
 from maester import tracecontext
 from maester.checks import parse_checks, resolve_checks
-from maester.errors import Forbidden, InvalidRequest, RequestError, UnknownModel
+from maester.errors import Conflict, Forbidden, InvalidRequest, RequestError, UnknownModel
 from maester.model import Caller
 from maester.runtime import Runtime
 from maester.tracing import TraceContext
@@ -23,7 +23,7 @@ from maester.web.schemas import check
 
 from .model import GENERATE, PREFIXES, Job, Json, Kind, NewItem, new_id
 from .reading import MAX_PROBLEMS, Defaults, Entry, Reader, Unfit
-from .webhook_url import check_webhook
+from .webhooks import check_address
 
 if TYPE_CHECKING:
     from .service import Jobs
@@ -32,6 +32,7 @@ _BREATH = 500
 """Requests that are judged before other greenlets get their turn."""
 
 _WINDOW_S = 86_400.0
+_LONGEST_URL = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,6 @@ class Submission:
 
     def _new(self, kind: Kind, body: Json, origin: Origin, request_hash: str | None) -> Job:
         now, settings = time.time(), self._settings
-        webhook = body.get("webhook")
         caller, trace = origin.caller, origin.trace
         spec: Json = {
             "caller": None,
@@ -145,8 +145,26 @@ class Submission:
             trace_id=trace.trace_id,
             idempotency_key=origin.idempotency_key,
             idempotency_hash=request_hash,
-            webhook_url=check_webhook(webhook["url"], settings) if webhook else None,
+            webhook_url=self._webhook(body.get("webhook")),
         )
+
+    def _webhook(self, asked: Json | None) -> str | None:
+        """Where to tell of the job's end, if that can be done."""
+        if not asked:
+            return None
+        if self._settings.webhook_secret is None:
+            raise Conflict(
+                "No webhooks are sent from here: `jobs.webhook_secret` is not set in the configuration.",
+                param="webhook",
+            )
+        url: str = asked["url"]
+        if len(url) > _LONGEST_URL or not (url.isascii() and url.isprintable()):
+            raise InvalidRequest(
+                f"`webhook.url` must have at most {_LONGEST_URL} characters, all of ASCII.",
+                param="webhook.url",
+            )
+        check_address(url, self._settings.webhook_hosts)
+        return url
 
     def _generation(self, job: Job, body: Json, origin: Origin) -> tuple[Job, bool]:
         about = attribution_of(origin.environ, {"user": body.get("user")}, body.get("tags"))
