@@ -98,6 +98,8 @@ class EvaluateSettings:
 
     checks: tuple[Check, ...] = ()
     on_failure: OnFailure = "observe"
+    timeout_s: float = 30.0
+    """Seconds that an evaluator of a plugin may take for one answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,7 @@ class Settings:
     evaluate: EvaluateSettings = EvaluateSettings()
     plugins: PluginSettings = PluginSettings()
     jobs: JobSettings = JobSettings()
-    sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     named_sections: frozenset[str] | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)

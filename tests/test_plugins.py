@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from maester import Request, Runtime
 from maester.errors import PluginLoadError
 from maester.plugins import PluginLoader, PluginReport, Registry
 from maester.settings import PluginSettings, Settings
+from support.plugins import lay_plugin
 
 Install = Callable[[str, str], None]
 
@@ -36,13 +37,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     monkeypatch.syspath_prepend(tmp_path)
 
     def write(name: str, source: str) -> None:
-        module = f"{name}_plugin_under_test"
-        (tmp_path / f"{module}.py").write_text(textwrap.dedent(source))
-        info = tmp_path / f"{module}-1.2.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: maester-{name}\nVersion: 1.2\n")
-        (info / "entry_points.txt").write_text(f"[maester]\n{name} = {module}\n")
-        installed.append(module)
+        installed.append(lay_plugin(tmp_path, name, source))
 
     yield write
     for module in installed:
@@ -213,3 +208,14 @@ def test_commands_of_plugins_are_collected(install: Install) -> None:
     loader = PluginLoader()
     loader.discover()
     assert "salute" in [command.name for command in loader.commands()]  # beside those of installed plugins
+
+
+def test_a_provider_is_charged_at_the_prices_it_borrows(install: Install, tmp_path: Path) -> None:
+    source = WORKING.replace('name = "shout"', 'name = "shout"; price_as = "openai"')
+    install("shout", source)
+    with Runtime.build(settings=Settings(data_dir=tmp_path / "data")) as runtime:
+        request = Request(model="shout/gpt-4o-mini", messages=[{"role": "user", "content": "hello"}])
+        inference = runtime.execute(request).raise_for_error()
+    assert inference.attempts[0].provider_type == "openai"
+    assert inference.cost is not None
+    assert inference.cost.priced
