@@ -163,7 +163,6 @@ def test_a_batch_is_cancelled(client: OpenAI) -> None:
     assert done.request_counts is not None
     rest = lines_of(client, done.error_file_id)
     assert len(rest) == 200 - done.request_counts.completed
-    assert not [each for each in rest if each["response"]], rest[:1]
     assert {(each["response"], each["error"]["code"]) for each in rest} == {(None, "batch_cancelled")}
     with pytest.raises(ConflictError):
         client.batches.cancel(ended(client, submit(client, [line("a", "x")])).id)
