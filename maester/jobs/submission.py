@@ -19,6 +19,7 @@ from maester.tracing import TraceContext
 from maester.web import job_schemas
 from maester.web.attribution import attribution_of
 from maester.web.filters import moment
+from maester.web.intake import whole, written_checks
 from maester.web.schemas import check
 
 from .model import GENERATE, PREFIXES, Job, Json, Kind, NewItem, new_id
@@ -178,7 +179,7 @@ class Submission:
         requests, file_id = body.get("requests"), body.get("file")
         if (requests is None) == (file_id is None):
             raise InvalidRequest("Send either `requests` or `file`.", param="requests")
-        checks = parse_checks(body.get("evaluate"), param="evaluate")
+        checks = parse_checks(written_checks(body.get("evaluate")), param="evaluate")
         if checks:
             resolve_checks(checks, self._runtime.registry.evaluators)
         job = replace(job, spec=spec, endpoint=body.get("url", GENERATE))
@@ -198,20 +199,20 @@ class Submission:
         return self._jobs.submit(replace(job, total=len(entries)), _items(entries))
 
     def _evaluation(self, job: Job, body: Json) -> Job:
-        checks = parse_checks(body["evaluators"], param="evaluators")
+        written = written_checks(body["evaluators"])
+        checks = parse_checks(written, param="evaluators")
         if not checks:
             raise InvalidRequest("`evaluators` must name at least one.", param="evaluators")
         resolve_checks(checks, self._runtime.registry.evaluators, param="evaluators")
-        chosen: Json = {
-            name: body[name] for name in ("model", "provider", "status", "sample", "limit") if name in body
-        }
+        names = ("model", "provider", "status", "sample", "limit")
+        chosen: Json = {name: whole(body[name]) for name in names if name in body}
         for name in ("since", "until"):
             if name in body:
                 chosen[name] = moment({name: str(body[name])}, name)
         # What comes in after the job was made is not of it, however often its selection is made again.
         chosen.setdefault("until", job.created_at)
         chosen["tags"] = dict(attribution_of({}, {}, body.get("tags")).tags)
-        return replace(job, spec={**job.spec, "checks": body["evaluators"], "select": chosen})
+        return replace(job, spec={**job.spec, "checks": written, "select": chosen})
 
 
 def _judged(reader: Reader, requests: Sequence[Any]) -> list[Entry]:
