@@ -179,7 +179,7 @@ def check_expiry(value: Any) -> None:
 
     :raises ValidationError: saying what is wrong.
     """
-    seconds = value.get("seconds") if type(value) is dict else None
+    seconds: Any = value.get("seconds") if type(value) is dict else None
     if type(value) is not dict or set(value) != {"anchor", "seconds"} or value["anchor"] != "created_at":
         raise ValidationError('must be an object with `anchor`, which is "created_at", and `seconds`.')
     whole = type(seconds) is int or (type(seconds) is float and seconds.is_integer())
