@@ -185,8 +185,8 @@ class Submission:
         job = replace(job, spec=spec, endpoint=body.get("url", GENERATE))
         if requests is None:
             file = self._jobs.files.require(str(file_id), origin.owner)
-            spec["defaults"] = defaults
-            return self._jobs.submit(replace(job, input_file_id=file.id), None)
+            job = replace(job, input_file_id=file.id, spec={**spec, "defaults": defaults})
+            return self._jobs.submit(job, None)
         if len(requests) > self._settings.max_items:
             raise InvalidRequest(
                 f"The job has {len(requests)} requests; at most {self._settings.max_items} are taken."
