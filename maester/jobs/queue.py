@@ -125,6 +125,7 @@ class TaskQueue:
         try:
             yield
         except (RedisError, OSError) as exc:
+            self._redis = None  # the next one may be elsewhere: the embedded one, started meanwhile
             raise unavailable(self._settings, exc) from exc
 
 

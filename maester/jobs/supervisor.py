@@ -19,8 +19,9 @@ from maester.runtime import Runtime
 
 from . import tasks
 from .janitor import Janitor
+from .processes import die_with_parent
 from .queue import QUEUES
-from .worker import JobWorker, die_with_parent
+from .worker import JobWorker
 
 log = logging.getLogger(__name__)
 
