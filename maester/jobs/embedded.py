@@ -289,6 +289,7 @@ class EmbeddedRedis:
                     stderr=output,
                     pass_fds=(lock,),
                     preexec_fn=prepare,
+                    umask=0o077,
                     start_new_session=True,  # Ctrl-C in a terminal is for the supervisor alone
                 )
             except OSError as exc:
