@@ -37,6 +37,8 @@ class Provider(Protocol):
       Without it a streamed request gets `generate`'s answer in one piece.
     - ``embed(call: Call) -> Response``: embeddings; ``body`` is OpenAI's ``list`` object.
     - ``type: str``: the protocol family (``openai``, ``anthropic``, …); the name unless given.
+    - ``price_as: str``: the provider family whose prices apply (``aws``, …); the name unless given. Which
+      models there are is then for `models` to say, since that family may call them otherwise.
     - ``models() -> Iterable[str]``: models to list; an empty list unless given.
     - ``dialect: str``: the wire format it speaks, ``openai`` unless given; what a caller's own format
       can say and this one cannot is refused before the provider is asked.

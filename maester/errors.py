@@ -108,10 +108,32 @@ class PluginConflictError(PluginError):
 
 
 class RequestError(MaesterError):
-    """The caller asked for something that will not be done; any stage may raise one to refuse."""
+    """The caller asked for something that will not be done; any stage may raise one to refuse.
+
+    :param problems: where one request holds many (a job): what is wrong with each, as objects with
+        ``index``, ``code``, ``message`` and ``param``; shown as ``errors``.
+    """
 
     code = "request_error"
     http_status = 400
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+        problems: tuple[dict[str, Any], ...] = (),
+    ) -> None:
+        super().__init__(message, param=param, retry_after_s=retry_after_s)
+        self.problems = problems
+
+    def as_dict(self) -> dict[str, Any]:
+        """Adds ``errors``, if there are any."""
+        out = super().as_dict()
+        if self.problems:
+            out["errors"] = list(self.problems)
+        return out
 
 
 class InvalidRequest(RequestError):

@@ -80,6 +80,7 @@ class _Candidate:
     version: str | None
     builtin: bool
     target: Callable[[], Any]
+    given: bool = False
     plugin: Any = None
     error: Exception | None = None
     disabled: bool = False
@@ -102,12 +103,15 @@ class PluginLoader:
         self._manager.add_hookspecs(hookspecs)
         self._candidates = [_builtin(name) for name in builtins]
 
-    def discover(self, disabled: Iterable[str] = ()) -> None:
+    def discover(self, disabled: Iterable[str] = (), given: Iterable[object] = ()) -> None:
         """Import every plugin that is installed, but for those disabled.
 
-        :raises PluginLoadError: when one of Maester's own does not load.
+        :param given: plugins that the program hands over itself: modules or objects with
+            implementations of hooks. Their names cannot be disabled.
+        :raises PluginLoadError: when one of Maester's own, or of those given, does not load.
         """
         skip = frozenset(disabled)
+        self._candidates.extend(map(_given, given))
         for entry in sorted(metadata.entry_points(group=ENTRY_POINT_GROUP), key=lambda e: e.name):
             self._candidates.append(_installed(entry, entry.name in skip))
         seen: set[str] = set()
@@ -118,8 +122,7 @@ class PluginLoader:
                 if candidate.name in seen:
                     raise PluginConflictError(f"another plugin is already called {candidate.name!r}")
                 candidate.plugin = candidate.target()
-                self._manager.register(candidate.plugin, candidate.name)
-                self._manager.check_pending()
+                self._accept(candidate)
             except Exception as exc:  # noqa: BLE001 - importing foreign code may raise anything
                 self._fail(candidate, exc)
             seen.add(candidate.name)
@@ -195,6 +198,16 @@ class PluginLoader:
             if mine:
                 candidate.registered[kind] = mine
 
+    def _accept(self, candidate: _Candidate) -> None:
+        """Make a plugin's hooks known.
+
+        :raises PluginError: when one is handed over that has none: a forgotten `hookimpl`.
+        """
+        self._manager.register(candidate.plugin, candidate.name)
+        self._manager.check_pending()
+        if candidate.given and not self._manager.get_hookcallers(candidate.plugin):
+            raise PluginError("it has no hook; mark what registers its parts with `maester.hookimpl`")
+
     def _call(self, candidate: _Candidate, hook: str, arguments: Mapping[str, Any]) -> None:
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             if implementation.plugin is not candidate.plugin:
@@ -208,9 +221,10 @@ class PluginLoader:
         return [c for c in self._candidates if not c.disabled and c.error is None]
 
     def _fail(self, candidate: _Candidate, exc: Exception) -> None:
-        if candidate.builtin:
+        if candidate.builtin or candidate.given:
             if isinstance(exc, PluginError) or not hasattr(exc, "code"):
-                raise PluginLoadError(f"Built-in plugin {candidate.name} failed: {_describe(exc)}") from exc
+                kind = "Built-in plugin" if candidate.builtin else "The given plugin"
+                raise PluginLoadError(f"{kind} {candidate.name} failed: {_describe(exc)}") from exc
             raise exc
         candidate.error = exc
         if candidate.plugin is not None and self._manager.is_registered(candidate.plugin):
@@ -302,6 +316,12 @@ def _installed(entry: metadata.EntryPoint, disabled: bool) -> _Candidate:
         entry.load,
         disabled=disabled,
     )
+
+
+def _given(plugin: object) -> _Candidate:
+    """A plugin of the program's own; called by its ``name``, else as its module or class is."""
+    name = getattr(plugin, "name", None) or getattr(plugin, "__name__", None) or type(plugin).__name__
+    return _Candidate(str(name), None, None, False, lambda: plugin, given=True)
 
 
 def _version(distribution: str) -> str | None:

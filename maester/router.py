@@ -80,6 +80,12 @@ class Router:
         self._configured: Mapping[str, ProviderSettings] = settings.providers
         self._providers = providers
         self._families = families
+        # A provider that says itself as whom it is priced need not call its models as those do.
+        self._named_as = {
+            name: families.get(name, name)
+            for name, provider in providers.items()
+            if not hasattr(provider, "price_as")
+        }
         self._known = known
         self._routes: dict[str, Route] = {}
         self._nearest = lru_cache(maxsize=256)(self._find_nearest)
@@ -133,7 +139,7 @@ class Router:
         families = self._known.providers_of(model)
         for family in families:
             for name in self._providers:
-                if self._families.get(name) == family:
+                if self._named_as.get(name) == family:
                     return self._route(name, model, None)
         raise self._unknown(model, families)
 
@@ -148,7 +154,9 @@ class Router:
 
     def _listed(self, name: str, provider: Provider) -> list[str]:
         own = self._own_models(name, provider)
-        return list(dict.fromkeys((*own, *sorted(self._known.models_of(self._families.get(name, name))))))
+        named_as = self._named_as.get(name)
+        priced = sorted(self._known.models_of(named_as)) if named_as is not None else ()
+        return list(dict.fromkeys((*own, *priced)))
 
     def _unknown(self, model: str, families: Iterable[str]) -> UnknownModel:
         message = f"No provider that is on knows the model {model!r}."

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -73,8 +73,10 @@ class Runtime:
         self.price_book = PriceBook(self.database)
         self.price_book.fill_if_empty(registry.pricing)
         families = {
-            name: price_family(settings.providers[name]) if name in settings.providers else name
-            for name in registry.providers
+            name: price_family(settings.providers[name])
+            if name in settings.providers
+            else getattr(provider, "price_as", name)
+            for name, provider in registry.providers.items()
         }
         self.router = Router(settings, registry.providers, families, self.price_book)
         self.chain = Chain(enabled)
@@ -93,6 +95,7 @@ class Runtime:
         *,
         settings: Settings | None = None,
         environ: Mapping[str, str] | None = None,
+        plugins: Iterable[object] = (),
     ) -> Runtime:
         """Load plugins and configuration and put everything together.
 
@@ -100,16 +103,19 @@ class Runtime:
             folder, else defaults and the environment.
         :param settings: a configuration made in code, instead of all that.
         :param environ: the environment, for tests; the process's own unless given.
+        :param plugins: plugins of the program's own beside the installed ones: modules or objects with
+            functions or methods marked `hookimpl`. They are counted on: one that fails stops the start.
         :raises ConfigError: with every problem found in the configuration.
-        :raises PluginLoadError: when a plugin that the configuration names does not load.
+        :raises PluginLoadError: when one of `plugins`, or a plugin that the configuration names, does
+            not load.
         :raises LedgerError: when the ledger cannot be opened.
         """
         loader = PluginLoader(BUILTINS)
         if settings is None:
-            loader.discover(configuration.disabled_plugins(config, environ))
+            loader.discover(configuration.disabled_plugins(config, environ), plugins)
             settings = configuration.load(config, environ, loader.sections())
         else:
-            loader.discover(settings.plugins.disabled)
+            loader.discover(settings.plugins.disabled, plugins)
             loader.sections()
         return cls(settings, loader.register(settings))
 

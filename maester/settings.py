@@ -171,7 +171,7 @@ class Settings:
     evaluate: EvaluateSettings = EvaluateSettings()
     plugins: PluginSettings = PluginSettings()
     jobs: JobSettings = JobSettings()
-    sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     named_sections: frozenset[str] | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)

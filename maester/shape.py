@@ -109,3 +109,17 @@ def json_text(value: Any, path: str) -> str:
         return orjson.dumps(value).decode("utf-8")
     except TypeError as error:
         raise ShapeError(path, "JSON", f"something else ({error})") from None
+
+
+def deeper(value: Any, levels: int) -> bool:
+    """Whether containers are nested more than so many levels; level by level, without recursion."""
+    level: list[Any] = [value]
+    for _ in range(levels):
+        below: list[Any] = []
+        for container in level:
+            inner = container.values() if type(container) is dict else container
+            below.extend([item for item in inner if type(item) is dict or type(item) is list])
+        if not below:
+            return False
+        level = below
+    return True

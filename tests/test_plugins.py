@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from maester import Request, Runtime
 from maester.errors import PluginLoadError
 from maester.plugins import PluginLoader, PluginReport, Registry
 from maester.settings import PluginSettings, Settings
@@ -212,4 +213,15 @@ def test_commands_of_plugins_are_collected(install: Install) -> None:
     )
     loader = PluginLoader()
     loader.discover()
-    assert [command.name for command in loader.commands()] == ["salute"]
+    assert "salute" in [command.name for command in loader.commands()]  # beside those of installed plugins
+
+
+def test_a_provider_is_charged_at_the_prices_it_borrows(install: Install, tmp_path: Path) -> None:
+    source = WORKING.replace('name = "shout"', 'name = "shout"; price_as = "openai"')
+    install("shout", source)
+    with Runtime.build(settings=Settings(data_dir=tmp_path / "data")) as runtime:
+        request = Request(model="shout/gpt-4o-mini", messages=[{"role": "user", "content": "hello"}])
+        inference = runtime.execute(request).raise_for_error()
+    assert inference.attempts[0].provider_type == "openai"
+    assert inference.cost is not None
+    assert inference.cost.priced

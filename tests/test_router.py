@@ -57,6 +57,16 @@ def test_then_provider_and_model_whatever_the_model_is_called() -> None:
     assert (route.name, route.model, route.alias) == ("openai", "org/some-model", None)
 
 
+def test_a_provider_that_borrows_prices_borrows_no_names() -> None:
+    borrower = Named("hosted")
+    borrower.price_as = "openai"  # type: ignore[attr-defined]
+    built = Router(Settings(), {"hosted": borrower}, {"hosted": "openai"}, Book())
+    assert built.resolve("hosted/gpt-4o-mini").family == "openai"
+    assert list(built.models()) == []
+    with pytest.raises(UnknownModel):
+        built.resolve("gpt-4o-mini")
+
+
 def test_then_the_provider_whose_price_book_entry_knows_the_model() -> None:
     assert router("anthropic", "work").resolve("gpt-4o-mini").name == "work"
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from marshmallow import Schema, fields
 
 import maester
 from maester import Call, Chunk, Request, Response, Runtime, Sample, Settings, Slot, Verdict
 from maester.config import load
-from maester.errors import ConfigError
+from maester.errors import ConfigError, PluginLoadError
 from maester.plugins import PlacedStage, PluginLoader
 from maester.runtime import BUILTINS
 
@@ -194,3 +195,56 @@ def _texts(chunks: Iterator[Chunk]) -> Iterator[str]:
     for chunk in chunks:
         for choice in chunk.body["choices"]:
             yield choice["delta"].get("content") or ""
+
+
+class Own:
+    """A plugin that the program hands over, with a section of its own."""
+
+    name = "own"
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    @maester.hookimpl
+    def maester_add_settings(self, register: Any) -> None:
+        register("own", OwnSection)
+
+    @maester.hookimpl
+    def maester_register_evaluators(self, register: Any, settings: Mapping[str, Any]) -> None:
+        self.seen.append(settings)
+        register(Agreeable())
+
+
+class OwnSection(Schema):
+    level = fields.Integer(load_default=1)
+
+
+class Agreeable:
+    name = "agreeable"
+
+    def evaluate(self, sample: Sample, parameters: Mapping[str, Any]) -> Verdict:
+        return Verdict(True)
+
+
+def test_a_program_hands_over_plugins_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "maester.toml"
+    path.write_text(f"data_dir = '{tmp_path / 'data'}'\n[own]\nlevel = 3\n", encoding="utf-8")
+    own = Own()
+    with Runtime.build(path, environ={}, plugins=[own]) as runtime:
+        assert own.seen == [{"level": 3}]
+        (report,) = [report for report in runtime.registry.plugins if report.name == "own"]
+        assert (report.status, report.builtin, report.distribution) == ("loaded", False, None)
+        request = Request("echo", HELLO, checks=(maester.Check("agreeable"),))
+        assert runtime.execute(request).raise_for_error().passed is True
+    with Runtime.build(settings=settings_of(tmp_path), plugins=[Own()]) as runtime:
+        assert "agreeable" in runtime.registry.evaluators
+
+
+def test_a_plugin_of_the_programs_own_that_fails_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(PluginLoadError, match=r"given plugin own failed: .*'own'"):
+        Runtime.build(settings=settings_of(tmp_path), plugins=[Own(), Own()])
+
+
+def test_what_is_handed_over_but_is_no_plugin_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(PluginLoadError, match=r"given plugin agreeable failed: .*no hook"):
+        Runtime.build(settings=settings_of(tmp_path), plugins=[Agreeable])

@@ -20,6 +20,9 @@ COMMANDS = {
     ),
     "trace": Deferred("maester.cli.trace:trace", "Draw an inference's spans as a waterfall."),
     "find": Deferred("maester.cli.find:find", "Find which request generated an output, or has an id."),
+    "jobs": Deferred(
+        "maester.cli.jobs:jobs", "Submit background jobs, see how far they are, read their results."
+    ),
     "prices": Deferred("maester.cli.prices:prices", "Show, update and compare the price book."),
     "plugins": Deferred(
         "maester.cli.plugins_command:plugins", "Show which plugins are loaded, and which failed."

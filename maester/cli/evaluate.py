@@ -69,9 +69,9 @@ def _checks(context: click.Context, option: click.Parameter, values: tuple[str, 
 @common_options
 @pass_line
 def evaluate(line: CommandLine, /, **options: Any) -> int:
-    """Run evaluators over recorded inferences, and add their results to the record.
+    """Run evaluators over recorded inferences, without a provider.
 
-    No provider is called. A result is kept once for an inference, an evaluator and its parameters: what
+    What they find is added to the record, once for an inference, an evaluator and its parameters: what
     was evaluated before is left as it is, so that a run that was broken off goes on where it ended.
     Exits with 1 when a check ended in an error.
     """

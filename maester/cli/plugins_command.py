@@ -1,8 +1,10 @@
-"""``maester plugins``: what is loaded, from which distribution, and what failed and why."""
+"""``maester plugins``: what is loaded, and what failed and why; and the beginning of a new one."""
 
 from __future__ import annotations
 
+import shlex
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,20 +12,24 @@ import click
 from maester.errors import PluginError
 
 from .context import CommandLine, common_options, pass_line
-from .output import note, table, write_document
+from .output import note, table, write, write_document
+from .skeleton import KINDS, Skeleton, words_of
 
 if TYPE_CHECKING:
     from maester.plugins import PluginReport
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @common_options
 @pass_line
-def plugins(line: CommandLine) -> None:
+@click.pass_context
+def plugins(context: click.Context, line: CommandLine) -> None:
     """Show which plugins are loaded, and which failed.
 
     With the distribution and version that each comes from, what it provides, and why one failed.
     """
+    if context.invoked_subcommand is not None:
+        return
     reports = reports_of(line)
     if line.json:
         write_document({"object": "list", "data": [report.as_dict() for report in reports]})
@@ -38,6 +44,56 @@ def plugins(line: CommandLine) -> None:
     for report in reports:
         if report.error is not None:
             note(f"{report.name}: {report.error}")
+
+
+@plugins.command()
+@click.argument("kind", type=click.Choice(list(KINDS)))
+@click.argument("name")
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path),
+    help="The folder to make for it; maester-NAME in the working folder unless given.",
+)
+@common_options
+@pass_line
+def new(line: CommandLine, kind: str, name: str, directory: Path | None) -> None:
+    """Begin a plugin: a distribution that installs, with tests that pass.
+
+    NAME is words of lowercase letters and digits, joined by - or _: no-apology.
+    """
+    try:
+        skeleton = Skeleton(kind, words_of(name))
+    except ValueError as exc:
+        raise click.BadParameter(str(exc), param_hint="NAME") from exc
+    taken = _taken(line, skeleton)
+    if taken is not None:
+        raise click.BadParameter(taken, param_hint="NAME")
+    folder = directory or Path(skeleton.distribution)
+    try:
+        skeleton.write(folder)
+    except FileExistsError as exc:
+        raise click.UsageError(f"{folder} is there already: nothing was written.") from exc
+    steps = [f"cd {shlex.quote(str(folder))}", "pip install -e '.[test]'", "pytest", "maester plugins"]
+    if line.json:
+        files = sorted(skeleton.files())
+        write_document({"directory": str(folder), "name": skeleton.name, "files": files, "next": steps})
+        return
+    for file in sorted(skeleton.files()):
+        write(str(folder / file))
+    note("Next:\n" + "\n".join(f"  {step}" for step in steps))
+
+
+def _taken(line: CommandLine, skeleton: Skeleton) -> str | None:
+    """Why a plugin could not have this name, if it could not."""
+    from maester.config.schema import CONFIGURATION  # slow to import, as below
+    from maester.config.tree import names
+
+    if skeleton.name in names(CONFIGURATION):
+        return f"[{skeleton.name}] is a section of Maester's own configuration; choose another name."
+    for report in reports_of(line):
+        if skeleton.name == report.name or any(skeleton.name in each for each in report.provides.values()):
+            return f"{skeleton.name!r} is a name that {report.name} has taken; choose another one."
+    return None
 
 
 def reports_of(line: CommandLine) -> tuple[PluginReport, ...]:

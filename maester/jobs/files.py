@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, delete, insert, or_, select, tuple_, update
 
 from maester.database import Database, schema
 from maester.errors import NotFound
@@ -103,21 +103,34 @@ class FileStore:
         query = select(schema.files).where(_f.id == file_id, _f.whole)
         if owner is not None:
             query = query.where(_f.owner == owner)
-        row = self._database.read(lambda connection: connection.execute(query).first())
+        row = None
+        if "\x00" not in file_id:  # which PostgreSQL has no place for
+            row = self._database.read(lambda connection: connection.execute(query).first())
         if row is None:
             raise NotFound(f"There is no file {file_id[:100]!r}.", param="file_id")
         return _file(row)
 
     def list(
-        self, *, owner: str | None, purpose: str | None = None, after: str | None = None, limit: int = 100
+        self,
+        *,
+        owner: str | None,
+        purpose: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+        oldest_first: bool = False,
     ) -> _Files:
-        """Files, newest first.
+        """Files, newest first unless told otherwise.
 
         :param after: id of the last file of the page before.
         """
+        place = tuple_(_f.created_at, _f.id)
 
         def work(connection: Connection) -> _Files:
-            query = select(schema.files).where(_f.whole).order_by(_f.created_at.desc(), _f.id.desc())
+            query = select(schema.files).where(_f.whole)
+            if oldest_first:
+                query = query.order_by(_f.created_at, _f.id)
+            else:
+                query = query.order_by(_f.created_at.desc(), _f.id.desc())
             if owner is not None:
                 query = query.where(_f.owner == owner)
             if purpose is not None:
@@ -126,8 +139,7 @@ class FileStore:
                 last = connection.execute(select(_f.created_at, _f.id).where(_f.id == after)).first()
                 if last is None:
                     return []
-                older = and_(_f.created_at == last.created_at, _f.id < last.id)
-                query = query.where(or_(_f.created_at < last.created_at, older))
+                query = query.where(place > tuple_(*last) if oldest_first else place < tuple_(*last))
             return [_file(row) for row in connection.execute(query.limit(limit))]
 
         return self._database.read(work)
@@ -143,14 +155,20 @@ class FileStore:
             yield bytes(data)
             number += 1
 
-    def lines(self, file_id: str) -> Iterator[bytes]:
-        """The contents, line by line, without line ends; the last one also where it has no end."""
-        rest = b""
+    def lines(self, file_id: str, longest: int | None = None) -> Iterator[bytes]:
+        """The contents, line by line, without line ends; the last one also where it has no end.
+
+        :param longest: bytes of a line after which no more of it is kept than one byte.
+        """
+        rest = bytearray()
         for part in self.parts(file_id):
-            *whole, rest = (rest + part).split(b"\n")
-            yield from whole
+            first, *more = part.split(b"\n")
+            for piece in more:
+                yield bytes(_cut(rest, first, longest))
+                rest, first = bytearray(), piece
+            _cut(rest, first, longest)
         if rest:
-            yield rest
+            yield bytes(rest)
 
     def delete(self, file_id: str, owner: str | None = None) -> None:
         """Delete a file.
@@ -179,6 +197,12 @@ class FileStore:
 
 def _file(row: Row[Any]) -> File:
     return File(**{name: getattr(row, name) for name in _FIELDS})
+
+
+def _cut(line: bytearray, more: bytes, longest: int | None) -> bytearray:
+    """A line with more of it added, up to a byte more than it may have."""
+    line += more if longest is None else more[: max(longest + 1 - len(line), 0)]
+    return line
 
 
 def _parts(data: Iterable[bytes]) -> Iterator[bytes]:

@@ -90,7 +90,7 @@ class Janitor:
         return dispatched + len(freed)
 
     def _unprepared(self, job: Job, now: float) -> int:
-        if job.input_file_id is not None:
+        if job.input_file_id is not None or job.kind == "evaluate":
             return self._put([Task("prepare", (job.id,), f"{job.id}-prepare")])
         if now - job.created_at > _HALF_MADE_S:
             message = "The process that was writing this job down died; submit it again."

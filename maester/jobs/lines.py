@@ -1,6 +1,8 @@
-"""Items as lines of JSON: those of OpenAI's batch output, and of ``GET /v1/jobs/{id}/results``.
+"""What became of the items of a job, a line of JSON each.
 
-An item's result is JSON already and is put into the line as it is.
+Source of the batch format: https://platform.openai.com/docs/api-reference/batch/request-output
+
+Results are kept as JSON text and are put into the line as they are.
 """
 
 from __future__ import annotations
@@ -9,28 +11,32 @@ import orjson
 
 from .model import Item, Job
 
+_EXPIRED = {"code": "batch_expired", "message": "The batch's time was over before this request was run."}
+_CANCELLED = {
+    "code": "batch_cancelled",
+    "message": "The batch was cancelled before this request was run.",
+}
+
 
 def output_line(job: Job, item: Item) -> bytes:
-    """The line of an item that was answered, in a batch's output file."""
-    return _batch_line(job, item, _response(item), b"null")
+    """The line of a batch's output file for an item that is done."""
+    return _line(job, item, _response(item), b"null")
 
 
 def error_line(job: Job, item: Item) -> bytes:
-    """The line of an item that was not answered, in a batch's error file.
+    """The line of a batch's error file for an item that failed or was not run.
 
-    One that got as far as an answer with an error has that as its response; any other has only an error.
+    One that was answered has the answer, with its status and the error in its body; one that was never
+    begun has an ``error``.
     """
     if item.request_id is not None and item.result is not None:
-        return _batch_line(job, item, _response(item), b"null")
-    code, message = "batch_cancelled", "This request could not be executed before the batch was cancelled."
-    if item.state == "failed":
-        code = "batch_expired"
-        message = "This request could not be executed before the completion window expired."
-    return _batch_line(job, item, b"null", orjson.dumps({"code": code, "message": message}))
+        return _line(job, item, _response(item), b"null")
+    told = _EXPIRED if item.state == "failed" else _CANCELLED
+    return _line(job, item, b"null", orjson.dumps(told))
 
 
 def result_line(item: Item) -> bytes:
-    """The line of an item in the results of a job."""
+    """The line of ``GET /v1/jobs/{id}/results``: the answer as ``body``, or what failed as ``error``."""
     head = {
         "index": item.number,
         "custom_id": item.custom_id,
@@ -39,15 +45,27 @@ def result_line(item: Item) -> bytes:
         "status_code": item.status_code,
         "tries": item.tries,
     }
-    return orjson.dumps(head)[:-1] + b',"body":' + (item.result or "null").encode() + b"}\n"
+    result = b"null" if item.result is None else item.result.encode()
+    body, error = (result, b"null") if item.state == "done" else (b"null", _inner(result))
+    return b'%s,"body":%s,"error":%s}\n' % (orjson.dumps(head)[:-1], body, error)
+
+
+def _inner(result: bytes) -> bytes:
+    """The error inside the body of an answer; what is kept otherwise as it is."""
+    if not result.startswith(b"{"):
+        return result
+    found = orjson.loads(result)
+    return orjson.dumps(found["error"]) if "error" in found else result
+
+
+def _line(job: Job, item: Item, response: bytes, error: bytes) -> bytes:
+    head = {
+        "id": f"batch_req_{job.id.rpartition('_')[2][:24]}{item.number:08x}",
+        "custom_id": item.custom_id,
+    }
+    return b'%s,"response":%s,"error":%s}\n' % (orjson.dumps(head)[:-1], response, error)
 
 
 def _response(item: Item) -> bytes:
-    head = {"status_code": item.status_code, "request_id": item.request_id}
-    return orjson.dumps(head)[:-1] + b',"body":' + (item.result or "null").encode() + b"}"
-
-
-def _batch_line(job: Job, item: Item, response: bytes, error: bytes) -> bytes:
-    name = f"batch_req_{job.id.partition('_')[2]}{item.number:06x}"
-    head = {"id": name, "custom_id": item.custom_id}
-    return orjson.dumps(head)[:-1] + b',"response":' + response + b',"error":' + error + b"}\n"
+    head = {"status_code": item.status_code or 200, "request_id": item.request_id}
+    return b'%s,"body":%s}' % (orjson.dumps(head)[:-1], (item.result or "null").encode())

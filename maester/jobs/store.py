@@ -16,9 +16,9 @@ from sqlalchemy import Connection, Row, and_, delete, exists, func, insert, or_,
 from sqlalchemy.exc import IntegrityError
 
 from maester.database import Database, schema
-from maester.errors import IdempotencyMismatch, NotFound
+from maester.errors import Conflict, IdempotencyMismatch, NotFound
 
-from .model import Item, ItemState, Job, Json, NewItem, Progress
+from .model import Item, ItemState, Job, Json, Kind, NewItem, Progress
 
 _j, _c, _i = schema.jobs.c, schema.job_chunks.c, schema.job_items.c
 _BATCH = 5_000
@@ -66,7 +66,10 @@ class JobStore:
             return True
 
         if not self.database.write(work):
-            return self._earlier(job), False
+            made = self.earlier(job.owner, job.idempotency_key or "", job.idempotency_hash or "")
+            if made is None:
+                raise Conflict("The job that this Idempotency-Key was used for has just been deleted.")
+            return made, False
         if items is None:
             return replace(job, state="validating"), True
         return self.fill(job.id, items), True
@@ -101,6 +104,9 @@ class JobStore:
         :param owner: id of a key; ``None`` for any.
         """
 
+        if "\x00" in job_id:  # which PostgreSQL has no place for
+            return None
+
         def work(connection: Connection) -> Job | None:
             query = select(schema.jobs).where(_j.id == job_id)
             row = connection.execute(query if owner is None else query.where(_j.owner == owner)).first()
@@ -108,14 +114,16 @@ class JobStore:
 
         return self.database.read(work)
 
-    def require(self, job_id: str, owner: str | None = None) -> Job:
+    def require(self, job_id: str, owner: str | None = None, kind: Kind | None = None) -> Job:
         """The same, where there has to be one.
 
+        :param kind: of which it has to be; ``None`` for any.
         :raises NotFound: when there is none.
         """
         found = self.get(job_id, owner)
-        if found is None:
-            raise NotFound(f"There is no job {job_id[:100]!r}.", param="job")
+        if found is None or kind not in (None, found.kind):
+            noun = "batch" if kind == "batch" else "job"
+            raise NotFound(f"There is no {noun} {job_id[:100]!r}.", param=noun)
         return found
 
     def list(
@@ -192,10 +200,11 @@ class JobStore:
         query = query.order_by(_i.number).limit(limit)
         return self.database.read(lambda connection: [item_of(row) for row in connection.execute(query)])
 
-    def each_item(self, job_id: str, states: Sequence[str] = ()) -> Iterator[Item]:
+    def each_item(
+        self, job_id: str, states: Sequence[str] = (), *, after: int = -1, at_once: int = 500
+    ) -> Iterator[Item]:
         """Every item in its order, read page by page."""
-        after = -1
-        while page := self.items(job_id, after, states=states):
+        while page := self.items(job_id, after, at_once, states):
             yield from page
             after = page[-1].number
 
@@ -271,12 +280,16 @@ class JobStore:
 
         return self.database.write(work)
 
-    def _earlier(self, job: Job) -> Job:
-        query = select(_j.id, _j.idempotency_hash).where(
-            _j.owner == job.owner, _j.idempotency_key == job.idempotency_key
-        )
+    def earlier(self, owner: str, key: str, request_hash: str) -> Job | None:
+        """The job that was made with an idempotency key, if one was.
+
+        :raises IdempotencyMismatch: when that was for another request.
+        """
+        query = select(_j.id, _j.idempotency_hash).where(_j.owner == owner, _j.idempotency_key == key)
         found = self.database.read(lambda connection: connection.execute(query).first())
-        if found is None or found.idempotency_hash != job.idempotency_hash:
+        if found is None:
+            return None
+        if found.idempotency_hash != request_hash:
             raise IdempotencyMismatch(
                 "This Idempotency-Key was used before with another request. Use a new key for a new request.",
                 param="Idempotency-Key",
@@ -284,6 +297,10 @@ class JobStore:
         return self.require(found.id)
 
     def _open(self, connection: Connection, job_id: str, total: int) -> None:
+        state = connection.execute(select(_j.state).where(_j.id == job_id)).scalar()
+        if state not in ("validating", "cancelling"):  # it was cancelled meanwhile, and has ended
+            _clear(connection, job_id)
+            return
         chunks = [
             {
                 "job_id": job_id,

@@ -177,7 +177,7 @@ class Evaluator:
     def __init__(self, runtime: Runtime, job: Job) -> None:
         self._runtime = runtime
         self._job_id = job.id
-        checks = parse_checks(job.spec["evaluators"], param="evaluators") or ()
+        checks = parse_checks(job.spec["checks"], param="evaluators") or ()
         self._checks = resolve_checks(checks, runtime.registry.evaluators)
 
     def __call__(self, item: Item) -> Outcome | None:

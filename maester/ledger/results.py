@@ -9,9 +9,9 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, literal_column, select
 
-from maester.checks import free_label
+from maester.checks import MAX_CHECKS, free_label
 from maester.database import Database, schema
 from maester.inference import acceptable
 
@@ -175,14 +175,15 @@ def pending(database: Database, older_than_s: float, limit: int, now: float) -> 
     :param older_than_s: seconds for which they wait at least.
     :raises LedgerError: when the database cannot be read.
     """
+    # In the words and the order of the index on them; grouped, the whole table would be read.
     waiting = (
         select(_e.request_id)
-        .where(_e.state == "pending", _e.evaluated_at <= now - older_than_s)
-        .group_by(_e.request_id)
-        .order_by(func.min(_e.evaluated_at), _e.request_id)
-        .limit(limit)
+        .where(_e.state == literal_column("'pending'"), _e.evaluated_at <= now - older_than_s)
+        .order_by(_e.evaluated_at, _e.request_id)
+        .limit(min(limit * MAX_CHECKS, 2**31))
     )
-    return database.read(lambda connection: list(connection.execute(waiting).scalars()))
+    found = database.read(lambda connection: connection.execute(waiting).scalars().all())
+    return list(dict.fromkeys(found))[:limit]
 
 
 def _values(request_id: str, result: Json) -> Values:

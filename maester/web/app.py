@@ -12,10 +12,28 @@ from flask.sessions import NullSession, SessionInterface
 from maester.runtime import Runtime
 from maester.settings import Settings
 
-from . import chat, docs, embeddings, errors, generate, health, inferences, messages, models, openapi, plugins
+from . import (
+    batches,
+    chat,
+    docs,
+    embeddings,
+    errors,
+    files,
+    generate,
+    health,
+    inferences,
+    jobs,
+    messages,
+    models,
+    openapi,
+    plugins,
+)
 from .service import EXTENSION, PATIENCE_S, PING_S, Service
 
-_BLUEPRINTS = (chat, generate, embeddings, messages, models, inferences, plugins, health, openapi, docs)
+_BLUEPRINTS = (
+    *(chat, generate, embeddings, messages, models),
+    *(jobs, files, batches, inferences, plugins, health, openapi, docs),
+)
 
 
 class _NoSessions(SessionInterface):

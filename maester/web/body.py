@@ -9,6 +9,7 @@ import orjson
 from gunicorn.http.errors import ParseException
 
 from maester.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+from maester.shape import deeper
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -50,7 +51,7 @@ def read_json(environ: WSGIEnvironment, limits: BodyLimits) -> Json:
         raise InvalidRequest(_explain(data, exc, limits)) from exc
     if type(value) is not dict:
         raise InvalidRequest(f"The body must be a JSON object, not {_kind(value)}.")
-    if data.count(b"{") + data.count(b"[") > limits.max_depth and _deeper(value, limits.max_depth):
+    if data.count(b"{") + data.count(b"[") > limits.max_depth and deeper(value, limits.max_depth):
         raise InvalidRequest(_too_deep(limits))
     return value
 
@@ -75,13 +76,9 @@ def _check_type(environ: WSGIEnvironment) -> None:
 
 def _read(environ: WSGIEnvironment, max_bytes: int) -> bytes:
     source = environ["wsgi.input"]
-    declared = environ.get("CONTENT_LENGTH")
     try:
-        if declared:
-            length = _length(declared)
-            if length > max_bytes:
-                _drain(source, min(length, max_bytes * _DRAIN_FACTOR))
-                raise PayloadTooLarge(f"The body has {length} bytes; at most {max_bytes} are read.")
+        length = check_length(environ, max_bytes)
+        if length is not None:
             data: bytes = source.read(length)
             if len(data) < length:
                 raise InvalidRequest(f"The body ended after {len(data)} of {length} bytes.")
@@ -97,10 +94,21 @@ def _read(environ: WSGIEnvironment, max_bytes: int) -> bytes:
     return b""
 
 
-def _length(declared: str) -> int:
+def check_length(environ: WSGIEnvironment, max_bytes: int) -> int | None:
+    """The declared length of a body; ``None`` where none is declared.
+
+    :raises PayloadTooLarge: when it is more than allowed.
+    """
+    declared = environ.get("CONTENT_LENGTH")
+    if not declared:
+        return None
     if not declared.isascii() or not declared.isdigit():
         raise InvalidRequest("Content-Length is not a number.")
-    return int(declared)
+    length = int(declared)
+    if length > max_bytes:
+        _drain(environ["wsgi.input"], min(length, max_bytes * _DRAIN_FACTOR))
+        raise PayloadTooLarge(f"The body has {length} bytes; at most {max_bytes} are read.")
+    return length
 
 
 def _drain(source: Any, most: int) -> None:
@@ -123,20 +131,6 @@ def _explain(data: bytes, exc: orjson.JSONDecodeError, limits: BodyLimits) -> st
 
 def _too_deep(limits: BodyLimits) -> str:
     return f"The body is nested too deeply; at most {limits.max_depth} levels are read."
-
-
-def _deeper(value: Json, levels: int) -> bool:
-    """Whether containers are nested more than so many levels; level by level, without recursion."""
-    level: list[Any] = [value]
-    for _ in range(levels):
-        below: list[Any] = []
-        for container in level:
-            inner = container.values() if type(container) is dict else container
-            below.extend([item for item in inner if type(item) is dict or type(item) is list])
-        if not below:
-            return False
-        level = below
-    return True
 
 
 def _kind(value: Any) -> str:

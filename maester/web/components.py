@@ -8,41 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .shapes import FLAG as _FLAG
+from .shapes import MONEY as _MONEY
+from .shapes import NUMBER as _NUMBER
+from .shapes import TEXT as _TEXT
+from .shapes import WHOLE as _WHOLE
+from .shapes import list_of as _list
+from .shapes import listing as _listing
+from .shapes import object_of as _object
+from .shapes import or_null as _or_null
+from .shapes import ref
+
 Json = dict[str, Any]
-
-_TEXT: Json = {"type": "string"}
-_WHOLE: Json = {"type": "integer"}
-_NUMBER: Json = {"type": "number"}
-_FLAG: Json = {"type": "boolean"}
-
-
-def _or_null(schema: Json) -> Json:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def _object(properties: Mapping[str, Json], *optional: str, description: str | None = None) -> Json:
-    """An open object in which every property is required but for the optional ones."""
-    required = [name for name in properties if name not in optional]
-    out: Json = {"type": "object", "properties": dict(properties), "required": required}
-    if description is not None:
-        out["description"] = description
-    return out
-
-
-def _list(items: Json) -> Json:
-    return {"type": "array", "items": items}
-
-
-def ref(name: str) -> Json:
-    """A reference to one of `COMPONENTS`."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-_MONEY: Json = {
-    "type": "string",
-    "pattern": r"^-?\d+(\.\d+)?$",
-    "description": "USD, an exact decimal.",
-}
 
 _USAGE: Json = {
     "type": "object",
@@ -171,10 +148,6 @@ _INFERENCE: Json = {
         "tags": {"type": "object", "additionalProperties": _TEXT},
     },
 }
-
-
-def _listing(items: Json, **more: Json) -> Json:
-    return _object({"object": {"const": "list"}, "data": _list(items), **more})
 
 
 COMPONENTS: Mapping[str, Json] = {

@@ -26,6 +26,7 @@ from maester.errors import (
     NotFound,
     PayloadTooLarge,
     ProviderError,
+    RequestError,
     Unavailable,
     UnsupportedMediaType,
 )
@@ -65,6 +66,8 @@ def openai_error(error: MaesterError) -> Json:
     body: Json = {"message": error.message, "type": kind, "param": error.param, "code": error.code}
     if isinstance(error, ProviderError):
         body["provider"] = error.as_dict()["provider"]
+    if isinstance(error, RequestError) and error.problems:
+        body["errors"] = list(error.problems)
     return body
 
 

@@ -34,7 +34,7 @@ def _parameter(name: str, description: str, schema: Json) -> Json:
 
 _TEXT: Json = {"type": "string", "maxLength": MAX_TEXT, "pattern": r"^[^\x00]*$"}
 _TAG: Json = {"type": "string", "maxLength": MAX_TEXT, "pattern": r"^[^=\x00][^\x00]*$"}
-_MOMENT: Json = {
+MOMENT: Json = {
     "anyOf": [
         {"type": "string", "pattern": r"^[1-9][0-9]{0,5}[smhdw]$"},
         {
@@ -49,8 +49,8 @@ _MOMENT: Json = {
 }
 
 FILTERS: tuple[Json, ...] = (
-    _parameter("since", "From when on: ISO 8601, seconds since the epoch, or how long ago (`15m`).", _MOMENT),
-    _parameter("until", "Before when, in the same forms.", _MOMENT),
+    _parameter("since", "From when on: ISO 8601, seconds since the epoch, or how long ago (`15m`).", MOMENT),
+    _parameter("until", "Before when, in the same forms.", MOMENT),
     _parameter("model", "The model asked for, or the one that answered.", _TEXT),
     _parameter("provider", "The provider's configured name.", _TEXT),
     _parameter("status", "How it ended.", {"enum": list(STATUSES)}),

@@ -12,10 +12,13 @@ from flask import Blueprint, Response, request
 from marshmallow import Schema
 from werkzeug.wrappers import Response as WSGIResponse
 
-from .components import COMPONENTS, ref
+from .components import COMPONENTS
 from .fields import Exact
+from .job_components import JOB_COMPONENTS
+from .job_operations import JOB_OPERATIONS
 from .operations import OPERATIONS, Operation, answer_schema, reason
 from .service import Service
+from .shapes import ref
 
 Json = dict[str, Any]
 
@@ -58,22 +61,29 @@ def document() -> Json:
         openapi_version="3.1.0",
         info={"description": _DESCRIPTION, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
         plugins=[plugin],
-        tags=[{"name": name} for name in dict.fromkeys(operation.tag for operation in OPERATIONS)],
+        tags=[{"name": name} for name in dict.fromkeys(operation.tag for operation in _OPERATIONS)],
     )
     plugin.map_to_openapi_type(Exact, None, None)  # type: ignore[no-untyped-call]
     if plugin.converter is not None:  # set by APISpec
         plugin.converter.add_attribute_function(_described)  # type: ignore[no-untyped-call]
     for name, scheme in _SECURITY.items():
         spec.components.security_scheme(name, scheme)
-    for name, schema in COMPONENTS.items():
+    for name, schema in {**COMPONENTS, **JOB_COMPONENTS}.items():
         spec.components.schema(name, dict(schema))
-    for operation in OPERATIONS:
-        if isinstance(operation.body, type) and _schema_name(operation.body) not in spec.components.schemas:
-            spec.components.schema(_schema_name(operation.body), schema=operation.body)
+    for operation in _OPERATIONS:
+        for body in _schemas_of(operation):
+            if _schema_name(body) not in spec.components.schemas:
+                spec.components.schema(_schema_name(body), schema=body)
         spec.path(operation.path, operations={operation.method: _operation(operation)})
     written: Json = spec.to_dict()
-    _require_either(written["components"]["schemas"]["GenerateRequest"])
+    for name, either in _EITHER.items():
+        _require_either(written["components"]["schemas"][name], *either)
     return written
+
+
+_OPERATIONS = (*OPERATIONS, *JOB_OPERATIONS)
+_EITHER = {"GenerateRequest": ("prompt", "messages"), "GenerateJobRequest": ("requests", "file")}
+"""Fields of which one must be there, which marshmallow's declarations have no word for."""
 
 
 _SECURITY: dict[str, Json] = {
@@ -98,9 +108,14 @@ def _described(converter: Any, field: Any, **_: Any) -> Json:
     return {"anyOf": [described, {"type": "null"}]} if field.allow_none else described
 
 
-def _require_either(schema: Json) -> None:
-    """A prompt or messages: marshmallow's declarations have no word for it."""
-    schema["oneOf"] = [{"required": ["prompt"]}, {"required": ["messages"]}]
+def _require_either(schema: Json, *names: str) -> None:
+    schema["oneOf"] = [{"required": [name]} for name in names]
+
+
+def _schemas_of(operation: Operation) -> tuple[type[Schema], ...]:
+    """The marshmallow schemas of a body."""
+    body = operation.body
+    return body if isinstance(body, tuple) else (body,) if isinstance(body, type) else ()
 
 
 def _operation(operation: Operation) -> Json:
@@ -117,7 +132,7 @@ def _operation(operation: Operation) -> Json:
     if operation.body is not None:
         written["requestBody"] = {
             "required": True,
-            "content": {"application/json": _body(operation)},
+            "content": {operation.body_media: _body(operation)},
         }
     # Without any key the service is open to its own machine, so a credential is never a must here.
     written["security"] = [] if operation.open else [{name: []} for name in _SECURITY] + [{}]
@@ -126,7 +141,8 @@ def _operation(operation: Operation) -> Json:
 
 def _body(operation: Operation) -> Json:
     body = operation.body
-    written: Json = {"schema": ref(_schema_name(body)) if isinstance(body, type) else dict(body or {})}
+    named = [ref(_schema_name(schema)) for schema in _schemas_of(operation)]
+    written: Json = {"schema": named[0] if len(named) == 1 else {"oneOf": named} if named else body}
     if operation.example is not None:
         # Not under OpenAPI's own name: tools would take it for all that there is to try.
         written["x-example"] = operation.example
@@ -134,7 +150,7 @@ def _body(operation: Operation) -> Json:
 
 
 def _responses(operation: Operation) -> Json:
-    content: Json = {operation.media: {"schema": answer_schema(operation)}}
+    content: Json = {media: {"schema": answer_schema(operation)} for media in operation.media}
     if operation.streams:
         content["text/event-stream"] = {
             "schema": {
@@ -143,7 +159,7 @@ def _responses(operation: Operation) -> Json:
                 "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
             }
         }
-    written: Json = {"200": {"description": "The answer.", "content": content}}
+    written: Json = {str(operation.success): {"description": "The answer.", "content": content}}
     problem = operation.error == "Problem"
     media = "application/problem+json" if problem else "application/json"
     for status in sorted(set(operation.statuses)):
@@ -154,7 +170,7 @@ def _responses(operation: Operation) -> Json:
     if operation.name == "getReadiness":
         written["503"] = {
             "description": "Not ready.",
-            "content": {operation.media: {"schema": answer_schema(operation)}},
+            "content": content,
         }
     written["default"] = {
         "description": "Any other error.",

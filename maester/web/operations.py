@@ -8,8 +8,8 @@ from typing import Any, Literal
 from marshmallow import Schema
 
 from . import schemas
-from .components import ref
 from .filters import FILTERS
+from .shapes import ref
 
 Json = dict[str, Any]
 ErrorShape = Literal["Error", "AnthropicError", "Problem"]
@@ -23,6 +23,7 @@ _REASONS = {
     402: "A budget has nothing left.",
     403: "The key is not for this.",
     404: "There is no such thing.",
+    409: "It does not fit what is there.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     422: "A required check failed and the answer was held back.",
@@ -39,7 +40,9 @@ class Operation:
     """One method at one address.
 
     :param answer: name of the answer's schema in `components.COMPONENTS`.
-    :param body: the request body's marshmallow schema, or a JSON Schema.
+    :param body: the request body's marshmallow schema, several of which one applies, or a JSON Schema.
+    :param success: status of the answer.
+    :param media: content types that the answer may have.
     :param streams: whether the answer can come as server-sent events.
     :param statuses: error statuses it may have.
     :param open: whether it needs no key.
@@ -52,13 +55,15 @@ class Operation:
     summary: str
     tag: str
     answer: str
-    body: type[Schema] | Json | None = None
+    body: type[Schema] | tuple[type[Schema], ...] | Json | None = None
     streams: bool = False
     statuses: tuple[int, ...] = ()
     error: ErrorShape = "Error"
     parameters: tuple[Json, ...] = ()
     open: bool = False
-    media: str = "application/json"
+    media: tuple[str, ...] = ("application/json",)
+    body_media: str = "application/json"
+    success: int = 200
     example: Json | None = None
     description: str = ""
 

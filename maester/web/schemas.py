@@ -7,6 +7,7 @@ from them. Fields that are not listed are passed on to the provider.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from marshmallow import INCLUDE, Schema, ValidationError
@@ -96,7 +97,7 @@ def _check_stream_options(value: Any) -> None:
         raise ValidationError({"include_usage": ["must be true or false."]})
 
 
-def _anything(value: Any) -> None:
+def anything(value: Any) -> None:
     """Leaves the check to whoever reads the value."""
 
 
@@ -147,9 +148,9 @@ class Parameters(Envelope):
 class OwnSchema(Schema):
     """The ``maester`` object in the body of a chat completion, embeddings or message: never forwarded."""
 
-    evaluate = Checked(_anything, EVALUATE, allow_none=True)
+    evaluate = Checked(anything, EVALUATE, allow_none=True)
     on_failure = Text(words=ON_FAILURE, allow_none=True)
-    tags = Checked(_anything, TAGS, allow_none=True)
+    tags = Checked(anything, TAGS, allow_none=True)
     session = Label(allow_none=True)
 
 
@@ -183,9 +184,9 @@ class GenerateSchema(Parameters):
     prompt = Text(shortest=1, longest=100_000_000)
     messages = Checked(check_messages, MESSAGES)
     stream = Flag(allow_none=True)
-    evaluate = Checked(_anything, EVALUATE, allow_none=True)
+    evaluate = Checked(anything, EVALUATE, allow_none=True)
     on_failure = Text(words=ON_FAILURE, allow_none=True)
-    tags = Checked(_anything, TAGS, allow_none=True)
+    tags = Checked(anything, TAGS, allow_none=True)
     metadata = Object(allow_none=True)
     user = Label(allow_none=True)
     session = Label(allow_none=True)
@@ -252,11 +253,6 @@ GENERATE = GenerateSchema()
 EMBEDDINGS = EmbeddingsSchema()
 OWN = OwnSchema()
 
-_REQUIRED: Mapping[type[Schema], tuple[str, ...]] = {
-    type(schema): tuple(name for name, field in schema.load_fields.items() if field.required)
-    for schema in (CHAT, GENERATE, EMBEDDINGS, OWN)
-}
-
 
 def check(schema: Schema, body: Mapping[str, Any], prefix: str = "") -> None:
     """Hold a body against a schema.
@@ -294,7 +290,12 @@ def _looks_right(schema: Schema, body: Mapping[str, Any]) -> bool:
                 return False
     except ValidationError:
         return False
-    return all(name in body for name in _REQUIRED[type(schema)])
+    return all(name in body for name in _required(type(schema)))
+
+
+@cache
+def _required(schema: type[Schema]) -> tuple[str, ...]:
+    return tuple(name for name, field in schema().load_fields.items() if field.required)
 
 
 def first_message(messages: Any) -> tuple[str, str]:

@@ -18,6 +18,8 @@ from .body import BodyLimits
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+    from maester.jobs.service import Jobs
+
 PING_S = 5.0
 """Longest silence, in seconds, on a stream before a comment is sent that keeps the connection alive
 and shows whether the client is still there."""
@@ -43,6 +45,7 @@ class Service:
     patience_s: float = PATIENCE_S
     started_at: float = field(default_factory=time.time)
     draining: bool = False
+    _jobs: Jobs | None = None
 
     @classmethod
     def of(cls, runtime: Runtime, *, ping_s: float = PING_S, patience_s: float = PATIENCE_S) -> Service:
@@ -54,6 +57,15 @@ class Service:
     def admit(self, environ: WSGIEnvironment) -> Caller | None:
         """Whom a request comes from, see `Gate.admit`."""
         return self.gate.admit(environ)
+
+    @property
+    def jobs(self) -> Jobs:
+        """Background jobs. Who never asks for them does not pay for importing RQ and Redis's client."""
+        if self._jobs is None:
+            from maester.jobs.service import Jobs
+
+            self._jobs = Jobs(self.runtime.settings, self.runtime.database)
+        return self._jobs
 
     def drain(self) -> None:
         """Say from now on that this process is not ready."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from maester.checks import parse_checks, resolve_checks
 from maester.config import check_names
@@ -118,6 +120,21 @@ def test_the_ones_that_wait_longest_come_first(bench: Bench) -> None:
     assert pending(bench.database) == [ids[1], ids[2], ids[0]]
     assert pending(bench.database, older_than_s=30) == [ids[1], ids[2]]
     assert pending(bench.database, limit=1) == [ids[1]]
+
+
+def test_they_are_found_by_their_index(local: Bench) -> None:
+    local.answered("fine", LATER)
+
+    def note(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith("SELECT"):
+            plan = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+            plans.append(str(plan))
+
+    plans: list[str] = []
+    event.listen(local.database.engine, "before_cursor_execute", note)
+    pending(local.database, older_than_s=0.1)
+    assert len(plans) == 1
+    assert "ix_evaluations_pending" in plans[0]
 
 
 def test_an_answer_that_did_not_come_is_skipped_at_once(local: Bench) -> None:

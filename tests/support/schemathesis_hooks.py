@@ -24,7 +24,23 @@ _TAKEN = frozenset(
 @schemathesis.hook
 def map_body(context: Any, body: Any) -> Any:
     """A body for a model that there is, of fields that its provider takes."""
-    if not isinstance(body, dict) or not isinstance(body.get("model"), str) or not body["model"]:
+    if not isinstance(body, dict):
+        return body
+    if isinstance(body.get("requests"), list):  # a job
+        return {**body, "requests": [_mapped_request(each) for each in body["requests"]]}
+    return _mapped(body)
+
+
+def _mapped_request(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if isinstance(value.get("body"), dict):
+        return {**value, "body": _mapped(value["body"])}
+    return _mapped(value)
+
+
+def _mapped(body: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(body.get("model"), str) or not body["model"]:
         return body
     mapped = {name: value for name, value in body.items() if name in _TAKEN}
     mapped["model"] = "echo"

@@ -94,8 +94,8 @@ HOOKED = {"PYTHONPATH": str(Path(__file__).parents[1]), "SCHEMATHESIS_HOOKS": "s
 
 
 @pytest.mark.parametrize("hooks", [{}, HOOKED], ids=["as it is", "for the echo provider"])
-def test_schemathesis_finds_nothing(tmp_path: Path, hooks: dict[str, str]) -> None:
-    with Server(tmp_path) as server:
+def test_schemathesis_finds_nothing(tmp_path: Path, hooks: dict[str, str], redis_url: str) -> None:
+    with Server(tmp_path, environ={"MAESTER_REDIS_URL": redis_url}) as server:
         found = subprocess.run(
             [
                 str(Path(sys.executable).with_name("schemathesis")),
