@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Usage,
         Verdict,
     )
+    from .redaction import Redactor
     from .runtime import Runtime
     from .settings import Settings
     from .tracing import span
@@ -65,6 +66,7 @@ _HOME = {
         "Usage",
         "Verdict",
     ),
+    "redaction": ("Redactor",),
     "runtime": ("Runtime",),
     "settings": ("Settings",),
     "tracing": ("span",),
@@ -88,6 +90,7 @@ __all__ = [
     "Price",
     "PricingSource",
     "Provider",
+    "Redactor",
     "Request",
     "Response",
     "Runtime",

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from . import tracecontext
 from .assembly import Assembler
 from .errors import BadProviderResponse, InternalError, MaesterError
+from .interrupts import is_interrupt
 from .model import Attempt, Call, Chunk, Inference, Response
 from .router import Route
 from .tracing import Span, current
@@ -133,7 +134,7 @@ class AttemptStream(Iterator[Chunk]):
         self._source: Iterator[Chunk] = iter(())
         try:
             self._source = iter(attempt.ask(open_source))
-        except Exception as exc:
+        except BaseException as exc:
             raise self._failed(exc) from exc
         self._first = self._advance()
 
@@ -160,7 +161,7 @@ class AttemptStream(Iterator[Chunk]):
                 self._assembler.add(chunk)
             elif self._assembler.empty:
                 raise BadProviderResponse(f"{self._attempt.route.name} ended its stream without a piece.")
-        except Exception as exc:
+        except BaseException as exc:
             raise self._failed(exc) from exc
         if chunk is None:
             self._end()
@@ -170,7 +171,11 @@ class AttemptStream(Iterator[Chunk]):
     def _assembled(self, default_finish: str | None) -> Response:
         return self._assembler.response(self._attempt.route.model, default_finish=default_finish)
 
-    def _failed(self, exc: Exception) -> MaesterError:
+    def _failed(self, exc: BaseException) -> MaesterError:
+        """The error to raise; or raise what is no failure but an order to stop."""
+        if not isinstance(exc, Exception) or is_interrupt(exc):
+            self.close()
+            raise exc
         self._end()
         assembler = self._assembler
         partial = None if assembler.empty else self._assembled(None)

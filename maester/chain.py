@@ -9,8 +9,9 @@ from typing import Any
 
 from .contracts import Slot
 from .errors import REFUSALS, Cancelled, InternalError, MaesterError
+from .interrupts import is_interrupt
 from .model import Chunk, Fault, Inference, Receipt
-from .plugins import PlacedStage
+from .registration import PlacedStage
 from .tracing import Span, current
 
 _AFTER_ERROR = (Slot.METER, Slot.LOG)
@@ -18,15 +19,18 @@ _AFTER_ERROR = (Slot.METER, Slot.LOG)
 
 
 class _Step:
-    __slots__ = ("after_error", "critical", "log", "name", "on_chunk", "run", "slot")
+    __slots__ = ("after_error", "critical", "log", "makes_record", "name", "on_chunk", "run", "slot", "where")
 
     def __init__(self, placed: PlacedStage) -> None:
         self.slot = placed.slot.name.lower()
         self.name = placed.stage.name
         self.run = placed.stage.run
+        plugin = getattr(placed.stage, "plugin", None)  # a guard of a plugin's stage says whose it is
+        self.where = f"plugin {plugin}: stage {self.name}" if plugin else f"stage {self.name}"
         self.critical = bool(getattr(placed.stage, "critical", False))
         self.after_error = placed.slot in _AFTER_ERROR
         self.log = placed.slot is Slot.LOG
+        self.makes_record = self.log and plugin is None
         self.on_chunk: Callable[[Inference, Chunk], None] | None = getattr(placed.stage, "on_chunk", None)
 
 
@@ -49,7 +53,7 @@ class Chain:
         """Pass an inference through every stage from `start` on.
 
         Never raises what a stage raised: see ``inference.error`` and ``inference.faults``. What
-        stops the process (an interrupt, a job's timeout outside `Exception`) is recorded as a
+        stops the work (an interrupt, a job's timeout: see `maester.interrupts`) is recorded as a
         cancellation and raised on.
         """
         self._walk_or_cancel(inference, self._from[start])
@@ -70,6 +74,8 @@ class Chain:
             try:
                 step.on_chunk(inference, chunk)  # type: ignore[misc]
             except Exception as exc:
+                if is_interrupt(exc):
+                    raise
                 self._caught(inference, step, exc)
                 if inference.error is not None:
                     raise inference.error from exc
@@ -79,8 +85,10 @@ class Chain:
             self._walk(inference, steps)
         except BaseException:
             inference.error = Cancelled("The request was stopped before it was complete.")
+            # The stage that was stopped is not begun again, unless it is what makes the record.
+            begun = {receipt.stage for receipt in inference.receipts}
             with suppress(Exception):
-                self._walk(inference, self._closing)
+                self._walk(inference, [s for s in self._closing if s.makes_record or s.name not in begun])
             raise
 
     def _walk(self, inference: Inference, steps: Sequence[_Step]) -> None:
@@ -98,13 +106,15 @@ class Chain:
             started = clock()
             try:
                 step.run(inference)
-            except Exception as exc:  # noqa: BLE001 - the one guard around stages
+            except BaseException as exc:
+                opened.status = outcome = "error"
+                if not isinstance(exc, Exception) or is_interrupt(exc):
+                    raise
                 outcome = self._caught(inference, step, exc)
-                opened.status = "error"
             finally:
                 opened.duration_s = clock() - started
                 current.reset(token)
-            inference.receipts.append(Receipt(step.name, step.slot, opened.duration_s, outcome))
+                inference.receipts.append(Receipt(step.name, step.slot, opened.duration_s, outcome))
 
     def _caught(self, inference: Inference, step: _Step, exc: Exception) -> str:
         """Turn what a stage raised into the inference's error, or into a fault beside it."""
@@ -115,7 +125,7 @@ class Chain:
             inference.error = exc if isinstance(exc, MaesterError) else wrap(exc, step.name)
             return "error"
         known = exc if isinstance(exc, MaesterError) else wrap(exc, step.name)
-        fault = Fault(f"stage {step.name}", known.code, known.message)
+        fault = Fault(step.where, known.code, known.message)
         if fault not in inference.faults:  # one that looks at pieces may fail at every one of them
             inference.faults.append(fault)
         return "fault"
@@ -157,16 +167,22 @@ class InferenceStream(Iterator[Chunk]):
             failure: MaesterError | None = None
         except MaesterError as exc:
             failure = exc
-        except Exception as exc:  # noqa: BLE001 - a provider's plugin may raise anything
-            failure = wrap(exc, "gateway")
+        except BaseException as exc:
+            if is_interrupt(exc):
+                self._stop("The request was stopped before it was complete.")
+                raise
+            failure = wrap(exc, "gateway")  # a provider's plugin may raise anything
         inference.error = inference.error or failure
         self._finish()
         raise StopIteration
 
     def close(self) -> None:
         """Stop reading: the provider is cancelled and the inference recorded as cancelled."""
+        self._stop("The caller went away before the answer was complete.")
+
+    def _stop(self, why: str) -> None:
         if self._open:
-            self.inference.error = Cancelled("The caller went away before the answer was complete.")
+            self.inference.error = Cancelled(why)
             self._finish()
 
     def _finish(self) -> None:
@@ -193,7 +209,7 @@ def _conclude(inference: Inference) -> None:
             inference.root.attributes["error.type"] = inference.error.code
 
 
-def wrap(exc: Exception, where: str) -> InternalError:
+def wrap(exc: BaseException, where: str) -> InternalError:
     """An exception that nobody planned, as an error that says where it came from."""
     wrapped = InternalError(f"{where} raised {type(exc).__name__}: {exc}")
     wrapped.__cause__ = exc

@@ -42,6 +42,7 @@ class Provider(Protocol):
     - ``models() -> Iterable[str]``: models to list; an empty list unless given.
     - ``dialect: str``: the wire format it speaks, ``openai`` unless given; what a caller's own format
       can say and this one cannot is refused before the provider is asked.
+    - ``timeout_s: float``: seconds for one attempt, 600 unless given.
     - ``close() -> None``: called once, when the process ends.
 
     All raise `ProviderError` (or `InvalidRequest` for what the provider cannot take) and nothing
@@ -98,7 +99,8 @@ class PricingSource(Protocol):
 
     Optional member: ``stored: bool``. ``True`` unless given: the prices are copied into the ledger's
     database at the first start and by ``maester prices update``, which keep their history. A source
-    that says ``False`` is read at every start and leaves nothing behind.
+    that says ``False`` is read at every start and leaves nothing behind. ``timeout_s: float``: seconds
+    for listing them, 30 unless given.
     """
 
     name: str
@@ -118,7 +120,8 @@ class Evaluator(Protocol):
     """A check of an answer.
 
     Optional members: ``version: str`` ("1" unless given), ``schema``: a marshmallow Schema class for
-    ``parameters``, which are then validated when the configuration is read and when a request asks.
+    ``parameters``, which are then validated when the configuration is read and when a request asks,
+    ``timeout_s: float``, the seconds it may take for one answer.
     """
 
     name: str
@@ -138,8 +141,8 @@ class Stage(Protocol):
 
     Optional members: ``critical: bool`` (``False`` unless given; the failure of a critical stage
     fails the request, any other's is a fault), ``on_chunk(inference, chunk) -> None``, called for
-    every piece of a stream, and ``bind(runtime) -> None``, called once at start. Any stage may refuse
-    the request by raising one of `errors.REFUSALS`.
+    every piece of a stream, ``timeout_s: float``, the seconds it may take, and ``bind(runtime) -> None``,
+    called once at start. Any stage may refuse the request by raising one of `errors.REFUSALS`.
     """
 
     name: str
@@ -153,8 +156,9 @@ class Stage(Protocol):
 class Sink(Protocol):
     """Where finished inferences go.
 
-    Optional members: ``admit(inference: Inference) -> None``, called before any provider is: when it
-    raises, the request is refused; ``bind(runtime) -> None``, called once at start; ``start() -> None``,
+    Optional members: ``admit(inference: Inference) -> None``, called before any provider is: one of
+    `errors.REFUSALS` refuses the request, anything else from a plugin's is a fault; ``timeout_s: float``,
+    seconds for either, 5 unless given; ``bind(runtime) -> None``, called once at start; ``start() -> None``,
     called in every process that serves; ``flush(timeout_s: float) -> bool``, waits until what was
     settled is delivered; ``close() -> None``; ``evaluated(record, results) -> None``, called when checks
     have run over an inference that was settled before: with the record as it stands now and the new

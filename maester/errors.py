@@ -4,7 +4,9 @@
     ├ ConfigError                  config_error            500
     ├ PluginError                  plugin_error            500
     │ ├ PluginLoadError            plugin_load_error       500
-    │ └ PluginConflictError        plugin_conflict         500
+    │ ├ PluginConflictError        plugin_conflict         500
+    │ ├ PluginTimeout              plugin_timeout          504
+    │ └ PluginUnavailable          plugin_unavailable      503
     ├ RequestError                 request_error           400
     │ ├ InvalidRequest             invalid_request         400
     │ │ ├ UnsupportedParameter     unsupported_parameter   400
@@ -105,6 +107,22 @@ class PluginConflictError(PluginError):
     """Two plugins registered the same name."""
 
     code = "plugin_conflict"
+
+
+class PluginTimeout(PluginError):
+    """A plugin did not return by its deadline; what it was doing may still be going on."""
+
+    code = "plugin_timeout"
+    http_status = 504
+    retryable = True
+
+
+class PluginUnavailable(PluginError):
+    """A plugin is not called for now, as too much of what it was asked before still hangs."""
+
+    code = "plugin_unavailable"
+    http_status = 503
+    retryable = True
 
 
 class RequestError(MaesterError):

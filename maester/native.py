@@ -28,6 +28,17 @@ def patched() -> bool:
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
+def world() -> int:
+    """Which of gevent's loops this is, by its thread; 0 where all threads share everything.
+
+    Under gevent a socket belongs to the loop that opened it, and another must not use it.
+    """
+    if not patched():
+        return 0
+    ident: int = original("_thread", "get_ident")()
+    return ident
+
+
 def offload(work: Callable[[], T]) -> T:
     """Do blocking work: under gevent in one of its pool's real threads while other greenlets run on."""
     if not patched():

@@ -10,27 +10,23 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import metadata
 from types import MappingProxyType
 from typing import Any, Literal
 
 import pluggy
 
-from . import hookspecs
-from .contracts import Evaluator, PricingSource, Provider, Sink, Slot, Stage
+from . import hookspecs, incidents
+from .contracts import Evaluator, PricingSource, Provider, Sink
+from .deadlines import within
 from .errors import PluginConflictError, PluginError, PluginLoadError
+from .guards import HOOK_S, Owner, guarded
+from .interrupts import is_interrupt
+from .registration import KINDS, PlacedStage
 from .settings import Settings
 
 ENTRY_POINT_GROUP = "maester"
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedStage:
-    """A stage and where it stands in the chain."""
-
-    slot: Slot
-    order: int
-    stage: Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +35,7 @@ class PluginReport:
 
     :param provides: kind → names that it registered.
     :param error: why it failed, with the exception's class.
+    :ivar failures: what it did wrong in use, in this process, until now.
     """
 
     name: str
@@ -49,7 +46,12 @@ class PluginReport:
     provides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     error: str | None = None
 
+    @property
+    def failures(self) -> incidents.Incidents | None:
+        return incidents.of(self.name)
+
     def as_dict(self) -> dict[str, Any]:
+        failures = self.failures
         return {
             "name": self.name,
             "distribution": self.distribution,
@@ -58,6 +60,7 @@ class PluginReport:
             "builtin": self.builtin,
             "provides": {kind: list(names) for kind, names in self.provides.items()},
             "error": self.error,
+            "failures": failures.as_dict() if failures is not None else None,
         }
 
 
@@ -121,9 +124,11 @@ class PluginLoader:
             try:
                 if candidate.name in seen:
                     raise PluginConflictError(f"another plugin is already called {candidate.name!r}")
-                candidate.plugin = candidate.target()
+                candidate.plugin = _do(candidate, candidate.target)
                 self._accept(candidate)
-            except Exception as exc:  # noqa: BLE001 - importing foreign code may raise anything
+            except Exception as exc:
+                if is_interrupt(exc):
+                    raise
                 self._fail(candidate, exc)
             seen.add(candidate.name)
 
@@ -156,7 +161,7 @@ class PluginLoader:
 
         :raises PluginLoadError: when a plugin that the configuration names has failed.
         """
-        taken: dict[str, set[str]] = {kind: set() for kind in _KINDS}
+        taken: dict[str, set[str]] = {kind: set() for kind in KINDS}
         for candidate in self._active():
             try:
                 self._register_one(candidate, settings, taken)
@@ -182,21 +187,29 @@ class PluginLoader:
 
     def _register_one(self, candidate: _Candidate, settings: Settings, taken: dict[str, set[str]]) -> None:
         section = _section_of(candidate, settings)
-        for kind, (hook, check) in _KINDS.items():
-            mine: list[tuple[str, Any]] = []
+        owner = _owner(candidate, settings)
+        found: dict[str, dict[str, Any]] = {}
+        for kind, (hook, check) in KINDS.items():
+            mine = found.setdefault(kind, {})
 
             def register(
-                thing: Any, *, _mine: list[tuple[str, Any]] = mine, _check: Any = check, **place: Any
+                thing: Any,
+                *,
+                _kind: str = kind,
+                _mine: dict[str, Any] = mine,
+                _check: Any = check,
+                **place: Any,
             ) -> None:
-                _mine.append(_check(thing, **place))
+                name, placed = _check(thing, **place)
+                if name in taken[_kind] or name in _mine:
+                    raise PluginConflictError(f"a {_kind} called {name!r} is already registered")
+                _mine[name] = placed if owner is None else guarded(_kind, placed, owner)
 
             self._call(candidate, hook, {"register": register, "settings": section})
-            for name, _ in mine:
-                if name in taken[kind]:
-                    raise _HookError(PluginConflictError(f"a {kind} called {name!r} is already registered"))
-            taken[kind].update(name for name, _ in mine)
+        for kind, mine in found.items():
+            taken[kind].update(mine)
             if mine:
-                candidate.registered[kind] = mine
+                candidate.registered[kind] = list(mine.items())
 
     def _accept(self, candidate: _Candidate) -> None:
         """Make a plugin's hooks known.
@@ -212,9 +225,12 @@ class PluginLoader:
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             if implementation.plugin is not candidate.plugin:
                 continue
+            given = (arguments[name] for name in implementation.argnames)
             try:
-                implementation.function(*(arguments[name] for name in implementation.argnames))
+                _do(candidate, partial(implementation.function, *given))
             except Exception as exc:
+                if is_interrupt(exc):
+                    raise
                 raise _HookError(exc) from exc
 
     def _active(self) -> list[_Candidate]:
@@ -264,42 +280,11 @@ class PluginLoader:
         )
 
 
-def _named(thing: Any, kind: str, method: str) -> str:
-    name = getattr(thing, "name", None)
-    if not isinstance(name, str) or not name:
-        raise PluginError(f"A {kind} needs a non-empty `name`; {thing!r} has none.")
-    if not callable(getattr(thing, method, None)):
-        raise PluginError(f"The {kind} {name!r} needs a method `{method}`.")
-    return name
-
-
-def _provider(thing: Any) -> tuple[str, Any]:
-    return _named(thing, "provider", "generate"), thing
-
-
-def _price_source(thing: Any, order: int = 100) -> tuple[str, Any]:
-    return _named(thing, "price source", "prices"), (order, thing)
-
-
-def _evaluator(thing: Any) -> tuple[str, Any]:
-    return _named(thing, "evaluator", "evaluate"), thing
-
-
-def _stage(thing: Any, slot: Slot, order: int = 100) -> tuple[str, Any]:
-    return _named(thing, "stage", "run"), PlacedStage(Slot(slot), order, thing)
-
-
-def _sink(thing: Any) -> tuple[str, Any]:
-    return _named(thing, "sink", "settle"), thing
-
-
-_KINDS: Mapping[str, tuple[str, Callable[..., tuple[str, Any]]]] = {
-    "provider": ("maester_register_providers", _provider),
-    "price source": ("maester_register_pricing", _price_source),
-    "evaluator": ("maester_register_evaluators", _evaluator),
-    "stage": ("maester_register_stages", _stage),
-    "sink": ("maester_register_sinks", _sink),
-}
+def _do(candidate: _Candidate, work: Callable[[], Any]) -> Any:
+    """Run something of a plugin's at start: a third party's with a deadline."""
+    if candidate.builtin:
+        return work()
+    return within(HOOK_S, work, f"plugin {candidate.name!r}")
 
 
 def _builtin(name: str) -> _Candidate:
@@ -329,6 +314,13 @@ def _version(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _owner(candidate: _Candidate, settings: Settings) -> Owner | None:
+    """Whose parts a plugin brings; ``None`` for Maester's own, which are not guarded."""
+    if candidate.builtin:
+        return None
+    return Owner(candidate.name, settings.log.capture == "full", settings.evaluate.timeout_s)
 
 
 def _section_of(candidate: _Candidate, settings: Settings) -> Any:

@@ -32,6 +32,7 @@ def record_of(inference: Inference, *, capture: bool = True) -> Json:
         "trace_id": trace.trace_id if trace else None,
         "span_id": trace.span_id if trace else None,
         "parent_span_id": trace.parent_id if trace else None,
+        "trace_flags": trace.flags if trace else None,
         "operation": request.operation,
         "entry_point": inference.entry_point,
         "job_id": inference.job_id,

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from . import config as configuration
+from . import incidents
 from .chain import Chain, InferenceStream
 from .contracts import Slot
 from .database import Database
@@ -126,6 +127,7 @@ class Runtime:
         behind is taken up at once and not at the first request.
         """
         self._started = True
+        incidents.log_left_out(self.registry.plugins)
         for sink in self.registry.sinks:
             start = getattr(sink, "start", None)
             if start is not None:

@@ -98,6 +98,8 @@ class EvaluateSettings:
 
     checks: tuple[Check, ...] = ()
     on_failure: OnFailure = "observe"
+    timeout_s: float = 30.0
+    """Seconds that an evaluator of a plugin may take for one answer."""
 
 
 @dataclass(frozen=True, slots=True)

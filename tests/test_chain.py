@@ -11,7 +11,7 @@ from maester.attempts import AttemptStream, RunningAttempt
 from maester.chain import Chain
 from maester.errors import BadProviderResponse, EvaluationFailed, InvalidRequest, ProviderUnavailable
 from maester.model import Response
-from maester.plugins import PlacedStage
+from maester.registration import PlacedStage
 from maester.router import Route
 from maester.stages.trace import TraceStage
 

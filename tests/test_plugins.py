@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from maester import Request, Runtime
 from maester.errors import PluginLoadError
 from maester.plugins import PluginLoader, PluginReport, Registry
 from maester.settings import PluginSettings, Settings
+from support.plugins import lay_plugin
 
 Install = Callable[[str, str], None]
 
@@ -37,13 +37,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     monkeypatch.syspath_prepend(tmp_path)
 
     def write(name: str, source: str) -> None:
-        module = f"{name}_plugin_under_test"
-        (tmp_path / f"{module}.py").write_text(textwrap.dedent(source))
-        info = tmp_path / f"{module}-1.2.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: maester-{name}\nVersion: 1.2\n")
-        (info / "entry_points.txt").write_text(f"[maester]\n{name} = {module}\n")
-        installed.append(module)
+        installed.append(lay_plugin(tmp_path, name, source))
 
     yield write
     for module in installed:

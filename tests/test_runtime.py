@@ -16,7 +16,8 @@ import maester
 from maester import Call, Chunk, Request, Response, Runtime, Sample, Settings, Slot, Verdict
 from maester.config import load
 from maester.errors import ConfigError, PluginLoadError
-from maester.plugins import PlacedStage, PluginLoader
+from maester.plugins import PluginLoader
+from maester.registration import PlacedStage
 from maester.runtime import BUILTINS
 
 HELLO: Any = [{"role": "user", "content": "hello there"}]

@@ -21,10 +21,15 @@ PARAMETERS = 7
 
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset(
-        {"errors", "fingerprint", "ids", "inference", "model", "native", "redaction", "shape", "tracing"}
+        {
+            *("deadlines", "errors", "fingerprint", "ids", "incidents", "inference", "interrupts", "model"),
+            *("native", "redaction", "shape", "tracing"),
+        }
     ),
-    frozenset({"checks", "contracts", "hookspecs", "settings", "tokens", "tracecontext"}),
-    frozenset({"config", "database", "plugins"}),
+    frozenset(
+        {"checks", "contracts", "hookspecs", "registration", "settings", "tokens", "tracecontext", "verdicts"}
+    ),
+    frozenset({"config", "database", "guards", "plugins"}),
     frozenset(
         {
             *("assembly", "attempts", "dialects", "evaluation", "evaluators", "ledger", "logs"),
@@ -34,7 +39,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"stages"}),
     frozenset({"chain"}),
     frozenset({"runtime"}),
-    frozenset({"cli", "jobs", "testing", "web"}),
+    frozenset({"cli", "enrichment", "jobs", "testing", "web"}),
 )
 """What may import what: a part imports from its own level and from those above it in this list."""
 

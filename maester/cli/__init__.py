@@ -14,6 +14,10 @@ COMMANDS = {
     "serve": Deferred("maester.cli.serve:serve", "Start the HTTP service."),
     "worker": Deferred("maester.cli.worker:worker", "Run background work."),
     "run": Deferred("maester.cli.run:run", "Send one prompt through the chain and print the answer."),
+    "enrich": Deferred(
+        "maester.cli.enrich:enrich",
+        "Run one inference for each row of a table, and write the answers beside the rows.",
+    ),
     "inferences": Deferred("maester.cli.inferences:inferences", "List, show and follow recorded inferences."),
     "evaluate": Deferred(
         "maester.cli.evaluate:evaluate", "Run evaluators over recorded inferences, without a provider."

@@ -1,48 +1,69 @@
-"""A check on the command line: ``NAME``, ``NAME={"parameter": value}`` or ``NAME=parameter=value,…``."""
+"""``--evaluate``: a check as it is written on a command line."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
 
+from maester.errors import InvalidRequest
+
 if TYPE_CHECKING:
     from maester.model import Check
 
-_NEXT_PAIR = re.compile(r",(?=[A-Za-z_][A-Za-z0-9_]*=)")
-"""A comma between two pairs, and not one inside a value."""
+METAVAR = "NAME[=PARAMETERS]"
+
+_OPENING, _CLOSING = "[{", "]}"
 
 
 def parse_check_option(text: str) -> Check:
-    """Read one check; a value is JSON, or text where it is not.
+    """Read ``NAME``, ``NAME={json}`` or ``NAME=key=value,key=value``; a JSON object with ``name`` too.
 
-    ``label``, ``required`` and ``deferred`` are read as they are in a request's ``evaluate``.
+    Values of the last form are JSON where they can be read as such, else texts; a comma inside brackets
+    or quotes divides nothing. ``required`` and ``label`` are taken as in a request, see `maester.checks`.
 
-    :raises click.BadParameter: when it cannot be read.
-    :raises InvalidRequest: when what was read is not a check.
+    :raises click.BadParameter: when it is none of these.
     """
     from maester.checks import parse_checks  # slow to import, and not needed for --help
 
-    name, sign, told = text.partition("=")
     if text.lstrip().startswith("{"):
-        item = _object(text)
+        item = _object(text, text)
     else:
-        item = {"name": name.strip(), **(_parameters(told.strip()) if sign else {})}
-    (check,) = parse_checks([item], param="--evaluator") or ()
-    return check
+        name, sign, told = text.partition("=")
+        item = {"name": name.strip()}
+        if sign:
+            item = {**(_object(told, text) if told.lstrip().startswith("{") else _pairs(told, text)), **item}
+    try:
+        checks = parse_checks([item], param="--evaluate")
+    except InvalidRequest as exc:
+        raise click.BadParameter(f"{text!r}: {exc.message}") from exc
+    assert checks is not None
+    return checks[0]
 
 
-def _parameters(told: str) -> dict[str, Any]:
-    if told.startswith("{"):
-        return _object(told)
+def parse_checks_option(
+    context: click.Context, option: click.Parameter, values: tuple[str, ...]
+) -> tuple[Check, ...] | None:
+    """A callback for the option, given any number of times; ``None`` where it is not."""
+    return tuple(parse_check_option(text) for text in values) if values else None
+
+
+def _object(told: str, text: str) -> dict[str, Any]:
+    try:
+        found = orjson.loads(told)
+    except ValueError as exc:
+        raise click.BadParameter(f"{text!r} is not valid JSON: {exc}.") from exc
+    return dict(found)
+
+
+def _pairs(told: str, text: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for pair in _NEXT_PAIR.split(told):
-        key, sign, value = pair.partition("=")
+    for part in _parts(told):
+        key, sign, value = part.partition("=")
         if not sign or not key.strip():
             raise click.BadParameter(
-                f"{pair!r} must look like parameter=value; all of them can be given as a JSON object."
+                f"{text!r} must look like NAME, NAME=key=value,key=value or NAME={{…}} with JSON."
             )
         try:
             found[key.strip()] = orjson.loads(value)
@@ -51,9 +72,15 @@ def _parameters(told: str) -> dict[str, Any]:
     return found
 
 
-def _object(text: str) -> dict[str, Any]:
-    try:
-        value: dict[str, Any] = orjson.loads(text)
-    except ValueError as exc:
-        raise click.BadParameter(f"{text!r} is not valid JSON: {exc}.") from exc
-    return value
+def _parts(told: str) -> list[str]:
+    """What stands between commas that are in no brackets and no quotes."""
+    parts, depth, quoted, start = [], 0, False, 0
+    for place, char in enumerate(told):
+        if char == '"' and not told.endswith("\\", start, place):
+            quoted = not quoted
+        elif not quoted:
+            depth += (char in _OPENING) - (char in _CLOSING)
+            if char == "," and depth <= 0:
+                parts.append(told[start:place])
+                start = place + 1
+    return [*parts, told[start:]]

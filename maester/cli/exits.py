@@ -1,12 +1,13 @@
 """Exit codes. They are stable: scripts may switch on them.
 
-0 to 4 are Maester's own, 69 to 78 are those of ``sysexits.h``, 130 and 141 are what shells report for
+0 to 5 are Maester's own, 69 to 78 are those of ``sysexits.h``, 130 and 141 are what shells report for
 a program that an interrupt or a closed pipe ended.
 """
 
 from __future__ import annotations
 
 from maester.errors import (
+    BudgetExceeded,
     ConfigError,
     EvaluationFailed,
     Forbidden,
@@ -23,6 +24,7 @@ from maester.errors import (
     RateLimited,
     Unauthorized,
     Unavailable,
+    UnknownPrice,
 )
 
 OK = 0
@@ -34,6 +36,8 @@ NOT_ACCEPTABLE = 3
 """There was an answer, and evaluation did not pass it."""
 NOT_FOUND = 4
 """There is no such inference, model, key or output."""
+LIMIT = 5
+"""A limit of cost was reached, and nothing was spent beyond it."""
 UNAVAILABLE = 69
 """The provider or the ledger could not be reached, or said to come back later: a retry may succeed."""
 SOFTWARE = 70
@@ -49,7 +53,8 @@ BROKEN_PIPE = 141
 
 _OF: tuple[tuple[tuple[type[MaesterError], ...], int], ...] = (
     ((ConfigError, PluginError), CONFIG),
-    ((InvalidRequest,), USAGE),
+    ((InvalidRequest, UnknownPrice), USAGE),
+    ((BudgetExceeded,), LIMIT),
     ((NotFound,), NOT_FOUND),
     ((EvaluationFailed,), NOT_ACCEPTABLE),
     ((Unauthorized, Forbidden, ProviderAuth), NO_PERMISSION),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from maester.errors import PluginError
+from maester.errors import LedgerError, PluginError
 
 from .context import CommandLine, common_options, pass_line
 from .output import note, table, write, write_document
@@ -17,6 +18,9 @@ from .skeleton import KINDS, Skeleton, words_of
 
 if TYPE_CHECKING:
     from maester.plugins import PluginReport
+    from maester.settings import Settings
+
+_LATELY_S = 3600.0
 
 
 @click.group(invoke_without_command=True)
@@ -26,13 +30,16 @@ if TYPE_CHECKING:
 def plugins(context: click.Context, line: CommandLine) -> None:
     """Show which plugins are loaded, and which failed.
 
-    With the distribution and version that each comes from, what it provides, and why one failed.
+    With the distribution and version that each comes from, what it provides, why one failed to load,
+    and what the ledger has of its failures in use in the last hour.
     """
     if context.invoked_subcommand is not None:
         return
-    reports = reports_of(line)
+    settings, reports = _loaded(line)
+    faults = _recent_faults(line, settings)
     if line.json:
-        write_document({"object": "list", "data": [report.as_dict() for report in reports]})
+        data = [{**report.as_dict(), "failures": faults.get(report.name)} for report in reports]
+        write_document({"object": "list", "data": data})
         return
     table(
         ("name", "status", "distribution", "version", "provides"),
@@ -44,6 +51,10 @@ def plugins(context: click.Context, line: CommandLine) -> None:
     for report in reports:
         if report.error is not None:
             note(f"{report.name}: {report.error}")
+        if report.name in faults:
+            count, last = faults[report.name]["count"], faults[report.name]["last"]
+            times = "once" if count == 1 else f"{count} times"
+            note(f"{report.name}: failed {times} lately: {last['where']}: {last['code']}: {last['error']}")
 
 
 @plugins.command()
@@ -90,21 +101,32 @@ def _taken(line: CommandLine, skeleton: Skeleton) -> str | None:
 
     if skeleton.name in names(CONFIGURATION):
         return f"[{skeleton.name}] is a section of Maester's own configuration; choose another name."
-    for report in reports_of(line):
+    for report in _loaded(line)[1]:
         if skeleton.name == report.name or any(skeleton.name in each for each in report.provides.values()):
             return f"{skeleton.name!r} is a name that {report.name} has taken; choose another one."
     return None
 
 
-def reports_of(line: CommandLine) -> tuple[PluginReport, ...]:
-    """What became of every plugin; also when one that the configuration counts on has failed.
-
-    :raises ConfigError: with every problem of the configuration.
-    """
+def _loaded(line: CommandLine) -> tuple[Settings, tuple[PluginReport, ...]]:
+    """What became of every plugin; also when one that the configuration counts on has failed."""
     settings, loader = line.load()
     with suppress(PluginError):  # it is among the reports
         loader.register(settings)
-    return loader.reports()
+    return settings, loader.reports()
+
+
+def _recent_faults(line: CommandLine, settings: Settings) -> dict[str, dict[str, Any]]:
+    """Failures in use that are on record; none where there is no ledger, which is not made for this."""
+    from maester.ledger.plugin_faults import plugin_faults
+
+    if settings.ledger.url is None and not (settings.data_dir / "ledger.db").exists():
+        return {}
+    try:
+        with line.database() as database:
+            return plugin_faults(database, time.time() - _LATELY_S)
+    except LedgerError as exc:
+        note(f"The ledger cannot be asked for failures in use: {exc.message}")
+        return {}
 
 
 def _provides(report: PluginReport) -> str | None:

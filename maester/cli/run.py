@@ -2,70 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 
 from . import exits
+from .checks_option import METAVAR, parse_checks_option
 from .context import CommandLine, common_options, pass_line, read_text
 from .output import note, printable, report, write_document, write_exactly, write_line
+from .values import finite, pairs, parameters
 
 if TYPE_CHECKING:
     from maester.inference import Inference
-    from maester.model import Check, Request
+    from maester.model import Request
     from maester.runtime import Runtime
 
 _SHOWN_NAMES = 20
-
-
-def _pairs(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """``name=value``, given any number of times."""
-    found = {}
-    for text in values:
-        name, sign, value = text.partition("=")
-        if not sign or not name.strip():
-            raise click.BadParameter(f"{text!r} must look like name=value.", context, option)
-        found[name.strip()] = value
-    return found
-
-
-def _finite(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
-    """``nan`` and ``inf`` are numbers to Python, and not to JSON."""
-    if value is not None and not math.isfinite(value):
-        raise click.BadParameter("must be a finite number.", context, option)
-    return value
-
-
-def _parameters(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    """``name=value`` where the value is JSON, or text where it is not."""
-    found: dict[str, Any] = {}
-    for name, text in _pairs(context, option, values).items():
-        try:
-            found[name] = orjson.loads(text)
-        except ValueError:
-            found[name] = text
-    return found
-
-
-def _checks(
-    context: click.Context, option: click.Parameter, values: tuple[str, ...]
-) -> tuple[Check, ...] | None:
-    """Names of evaluators, or JSON objects with their parameters."""
-    from maester.checks import parse_checks  # slow to import, and not needed for --help
-
-    if not values:
-        return None
-    items: list[Any] = []
-    for text in values:
-        try:
-            items.append(orjson.loads(text) if text.lstrip().startswith("{") else text)
-        except ValueError as exc:
-            raise click.BadParameter(f"{text!r} is not valid JSON: {exc}.", context, option) from exc
-    return parse_checks(items, param="--evaluate")
 
 
 @click.command()
@@ -74,23 +28,23 @@ def _checks(
 @click.option("-s", "--system", help="The system message.")
 @click.option("--stream", is_flag=True, help="Print the answer as it arrives.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Most tokens of the answer.")
-@click.option("--temperature", type=float, callback=_finite, help="How much chance there is in the answer.")
+@click.option("--temperature", type=float, callback=finite, help="How much chance there is in the answer.")
 @click.option(
     "-p",
     "--parameter",
     "parameters",
     multiple=True,
     metavar="NAME=VALUE",
-    callback=_parameters,
+    callback=parameters,
     help="Any other parameter for the provider, its value as JSON.  [repeatable]",
 )
 @click.option(
     "--evaluate",
     "checks",
     multiple=True,
-    metavar="CHECK",
-    callback=_checks,
-    help='An evaluator, or {"name": …} with its parameters, instead of those configured.  [repeatable]',
+    metavar=METAVAR,
+    callback=parse_checks_option,
+    help="An evaluator, parameters as key=value,… or JSON, instead of those configured.  [repeatable]",
 )
 @click.option(
     "--on-failure", type=click.Choice(["observe", "block"]), help="What a failed check does to the answer."
@@ -101,7 +55,7 @@ def _checks(
     "tags",
     multiple=True,
     metavar="NAME=VALUE",
-    callback=_pairs,
+    callback=pairs,
     help="A label for attribution.  [repeatable]",
 )
 @click.option("--user", help="The end user, for attribution.")
@@ -109,7 +63,7 @@ def _checks(
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
-    callback=_finite,
+    callback=finite,
     help="Seconds for all of it.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="No summary on stderr.")

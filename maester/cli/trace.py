@@ -27,7 +27,8 @@ def trace(line: CommandLine, identifier: str, attributes: bool) -> None:
     """Draw an inference's spans as a waterfall.
 
     ID is a request id, the caller's own id, the id of a provider's answer, or a trace id: then every
-    inference of that trace is drawn on one time line.
+    inference of that trace is drawn on one time line. The same for the id of a job, and for the request id
+    under which it was submitted.
     """
     wanted = identifier.strip()
     with line.ledger() as ledger:

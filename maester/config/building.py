@@ -43,6 +43,7 @@ def settings_of(resolved: Resolved) -> Settings:
         evaluate=EvaluateSettings(
             checks=_checks(values["evaluate"]["checks"]) or (),
             on_failure=values["evaluate"]["on_failure"],
+            timeout_s=values["evaluate"]["timeout_s"],
         ),
         plugins=PluginSettings(**{name: tuple(each) for name, each in values["plugins"].items()}),
         jobs=JobSettings(**{**values["jobs"], "webhook_hosts": tuple(values["jobs"]["webhook_hosts"])}),

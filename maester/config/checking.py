@@ -7,6 +7,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 
+from ..interrupts import is_interrupt
 from .fields import UNKNOWN
 from .layers import Layers, Path, dotted
 from .laying import node_at
@@ -54,7 +55,9 @@ def check_section(
     except ValidationError as exc:
         for path, message in _flatten(exc.messages, schema, (name,)) if name in tables else ():
             _report(path, message, sections, layers, problems)
-    except Exception as exc:  # noqa: BLE001 - a plugin's schema runs foreign code
+    except Exception as exc:
+        if is_interrupt(exc):
+            raise
         if name in tables:
             message = f"could not be checked: the plugin's schema raised {type(exc).__name__}: {exc}"
             problems.add((name,), layers.origin((name,)), message)

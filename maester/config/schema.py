@@ -66,6 +66,7 @@ _SERVER = defaults_of(ServerSettings)
 _LEDGER = defaults_of(LedgerSettings)
 _LOG = defaults_of(LogSettings)
 _JOBS = defaults_of(JobSettings)
+_EVALUATE = defaults_of(EvaluateSettings)
 
 
 class ServerSection(Section):
@@ -165,7 +166,11 @@ class EvaluateSection(Section):
         "What a failed check does: `observe` records it, `block` also refuses the answer with 422.",
         "observe",
         "block",
-        load_default=defaults_of(EvaluateSettings)["on_failure"],
+        load_default=_EVALUATE["on_failure"],
+    )
+    timeout_s = Seconds(
+        "Seconds that an evaluator of a plugin may take for one answer, unless it has a limit of its own.",
+        load_default=_EVALUATE["timeout_s"],
     )
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from maester.checks import ResolvedCheck, resolve_checks
 from maester.contracts import Evaluator
 from maester.errors import EvaluationError, InvalidRequest
+from maester.interrupts import is_interrupt
 from maester.model import Check, CheckState, Evaluation, Sample, Verdict
 from maester.tracing import Span
+from maester.verdicts import verdict_of
 
 MAX_EXPLANATION = 2000
 """Characters kept of an explanation."""
@@ -39,10 +39,12 @@ class CheckRunner:
         explanation: str | None
         try:
             check = self.resolved(check)
-            verdict = _verdict_of(self._evaluators[check.evaluator].evaluate(sample, check.parameters))
+            verdict = verdict_of(self._evaluators[check.evaluator].evaluate(sample, check.parameters))
             state = "passed" if verdict.passed else "failed"
             explanation = verdict.explanation
-        except Exception as exc:  # noqa: BLE001 - an evaluator's plugin may raise anything
+        except Exception as exc:
+            if is_interrupt(exc):
+                raise
             explanation = self._describe(exc)
             span.status = "error"
             span.attributes["error.type"] = getattr(exc, "code", None) or type(exc).__name__
@@ -114,50 +116,6 @@ def put_off(check: ResolvedCheck) -> Evaluation:
 def _configuration(check: Check) -> tuple[str, str]:
     """The evaluator's version and the hash of the configuration."""
     return (check.version, check.config_hash) if isinstance(check, ResolvedCheck) else ("1", "")
-
-
-def _verdict_of(returned: Any) -> Verdict:
-    """What an evaluator returned, as a verdict of plain JSON values.
-
-    :raises EvaluationError: when it is neither a verdict nor a boolean.
-    """
-    if returned is True or returned is False:
-        return Verdict(returned)
-    if not isinstance(returned, Verdict):
-        raise EvaluationError(f"The evaluator returned {type(returned).__name__}, not a Verdict or a bool.")
-    if returned.passed is not True and returned.passed is not False:
-        raise EvaluationError(
-            f"The evaluator's Verdict.passed is {type(returned.passed).__name__}, not a bool."
-        )
-    score, label, explanation = returned.score, returned.label, returned.explanation
-    plain = type(score) is float and math.isfinite(score)
-    if (plain or score is None) and _is_text(label) and _is_text(explanation):
-        return returned
-    return Verdict(returned.passed, _finite(score), _text(label, "label"), _text(explanation, "explanation"))
-
-
-def _finite(score: Any) -> float | None:
-    if score is None:
-        return None
-    try:
-        number = float(score)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise EvaluationError(f"The evaluator's Verdict.score ({type(score).__name__}) is no finite number.")
-    return number
-
-
-def _is_text(value: Any) -> bool:
-    return value is None or type(value) is str
-
-
-def _text(value: Any, what: str) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise EvaluationError(f"The evaluator's Verdict.{what} is {type(value).__name__}, not a text.")
-    return str(value)
 
 
 def _annotate(span: Span, result: Evaluation) -> None:

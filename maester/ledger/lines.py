@@ -40,9 +40,10 @@ _FOREIGN_IN_RESULT = ("label", "explanation", "parameters")
 # What Maester makes up itself, or what is no text: most of a record's bytes.
 _OWN = frozenset(
     (
-        *("request_id", "trace_id", "span_id", "parent_span_id", "started_at", "duration_s", "status"),
-        *("operation", "entry_point", "stream", "provider", "finish_reason", "key_id", "usage", "cost"),
-        *("stages", "spans", "attempts", "evaluation", "response_id", "output_hash", "content", *_FOREIGN),
+        *("request_id", "trace_id", "span_id", "parent_span_id", "trace_flags", "started_at", "duration_s"),
+        *("status", "operation", "entry_point", "stream", "provider", "finish_reason", "key_id", "usage"),
+        *("cost", "stages", "spans", "attempts", "evaluation", "response_id", "output_hash", "content"),
+        *_FOREIGN,
     )
 )
 
@@ -56,6 +57,7 @@ def head_of(inference: Inference) -> Json:
         "trace_id": trace.trace_id if trace else None,
         "span_id": trace.span_id if trace else None,
         "parent_span_id": trace.parent_id if trace else None,
+        "trace_flags": trace.flags if trace else None,
         "operation": request.operation,
         "entry_point": inference.entry_point,
         "job_id": inference.job_id,

@@ -162,7 +162,8 @@ class Ledger:
     def trace(self, identifier: str, limit: int = 1000) -> Records:
         """The whole records of every inference of one trace, oldest first.
 
-        :param identifier: a trace id, or any id of an inference in it.
+        :param identifier: a trace id, any id of an inference in it, the id of a job, or the request id
+            that the answer to its submission had.
         """
 
         def work(connection: Connection) -> Records:
@@ -170,8 +171,14 @@ class Ledger:
             ids = connection.execute(query.where(_i.trace_id == identifier.lower())).scalars().all()
             if not ids:
                 own = _ids_of(connection, identifier)[:1]
-                trace = select(_i.trace_id).where(_i.request_id.in_(own)).scalar_subquery()
-                ids = connection.execute(query.where(_i.trace_id == trace)).scalars().all() or own
+                trace = select(_i.trace_id).where(_i.request_id.in_(own))
+                if not own:
+                    job = schema.jobs.c
+                    trace = select(job.trace_id).where(
+                        or_(job.id == identifier, job.request_id == identifier)
+                    )
+                traces = trace.limit(1).scalar_subquery()
+                ids = connection.execute(query.where(_i.trace_id == traces)).scalars().all() or own
             return _records(connection, ids)
 
         return self._database.read(work)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable
 from typing import IO
 
+from maester.interrupts import is_interrupt
 from maester.redaction import Redactor
 from maester.settings import Settings
 
@@ -51,7 +52,9 @@ class JsonHandler(logging.Handler):
             self.write_lines((self.format(record).encode(errors="replace"),))
         except RecursionError:
             raise
-        except Exception:  # noqa: BLE001 - the contract of logging.Handler.emit
+        except Exception as exc:
+            if is_interrupt(exc):
+                raise
             self.handleError(record)
 
     def write_lines(self, lines: Iterable[bytes], words: bytes | None = None) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from maester.contracts import PricingSource
 from maester.database import Database
 from maester.errors import PricingError
+from maester.interrupts import is_interrupt
 from maester.model import Attempt, Cost, CostLine
 
 from . import store
@@ -281,6 +282,8 @@ def _compared(source: PricingSource, order: int, known: Any, now: float) -> Chan
     except PricingError:
         raise
     except Exception as exc:
+        if is_interrupt(exc):
+            raise
         raise PricingError(f"The price source {source.name!r} failed: {type(exc).__name__}: {exc}") from exc
 
 
@@ -288,7 +291,9 @@ def _live_rows(source: PricingSource, order: int) -> list[tuple[Any, ...]]:
     try:
         version = source.version
         rows = [as_row(price, source.name, version, order, 0.0) for price in source.prices()]
-    except Exception as exc:  # noqa: BLE001 - a plugin's source may raise anything, and nothing depends on it
+    except Exception as exc:
+        if is_interrupt(exc):
+            raise
         logger.warning("price source %s was left out: %s", source.name, exc)
         return []
     return [tuple(row[column] for column in store.COLUMNS) for row in rows]

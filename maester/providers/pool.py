@@ -23,6 +23,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionErr
 from urllib3.exceptions import ProxyError as PoolProxyError
 from urllib3.util.ssl_ import create_urllib3_context
 
+from maester import native
 from maester.errors import ConfigError, InvalidRequest, ProviderTimeout, ProviderUnavailable
 
 from .http1 import Answer, StaleConnection
@@ -61,10 +62,12 @@ class PooledTransport:
         url = outgoing.url
         end = url.find("/", 8)
         base, target = (url, "/") if end < 0 else (url[:end], url[end:])
-        origin = self._origins.get(base)
+        world = native.world()
+        key = f"{world} {base}" if world else base
+        origin = self._origins.get(key)
         if origin is None:
             # Two threads may both build one; the first to store it wins.
-            origin = self._origins.setdefault(base, _Origin(base, self._max_connections))
+            origin = self._origins.setdefault(key, _Origin(base, self._max_connections))
         now = time.monotonic()
         timeouts = outgoing.timeouts
         deadline = now + timeouts.total_s

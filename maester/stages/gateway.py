@@ -11,6 +11,7 @@ from maester.assembly import completion_of
 from maester.attempts import AttemptStream, RunningAttempt
 from maester.contracts import Provider
 from maester.errors import BadProviderResponse, InvalidRequest
+from maester.interrupts import is_interrupt
 from maester.model import Call, Chunk, Inference, Response
 from maester.router import Route, Router
 
@@ -50,7 +51,10 @@ class GatewayStage:
         attempt = RunningAttempt(inference, route)
         try:
             response = _complete(attempt.ask(produce), route)
-        except Exception as exc:
+        except BaseException as exc:
+            if not isinstance(exc, Exception) or is_interrupt(exc):
+                attempt.cancelled(None, "")
+                raise
             raise attempt.failed(exc) from exc
         attempt.succeeded(response)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from maester.checks import resolve_checks
-from maester.contracts import Evaluator
+from maester.contracts import Evaluator, Sink
 from maester.errors import LedgerError, MaesterError
 from maester.evaluation.policy import Policy
+from maester.guards.sink import GuardedSink
+from maester.interrupts import is_interrupt
 from maester.model import Fault, Inference
 from maester.record import record_of
 
@@ -68,21 +70,29 @@ class LogStage:
     name = "log"
 
     def __init__(self) -> None:
-        self._settles: tuple[tuple[str, Callable[[dict[str, Any]], None]], ...] = ()
+        self._sinks: tuple[Sink, ...] = ()
         self._capture = True
 
     def bind(self, runtime: Runtime) -> None:
         """Look up the sinks, the ledger first: what is durable comes before what is told."""
         sinks = sorted(runtime.registry.sinks, key=lambda sink: sink.name != "ledger")
-        self._settles = tuple((sink.name, sink.settle) for sink in sinks)
+        self._sinks = tuple(sinks)
         self._capture = runtime.settings.log.capture == "full"
 
     def run(self, inference: Inference) -> None:
         """Settle; a sink's failure becomes a fault."""
+        sinks = [sink for sink in self._sinks if _ready(sink)]  # which may put faults on the record
         record = record_of(inference, capture=self._capture)
-        for name, settle in self._settles:
+        for sink in sinks:
             try:
-                settle(record)
-            except Exception as exc:  # noqa: BLE001 - a foreign sink may raise anything
+                sink.settle(record)
+            except Exception as exc:
+                if is_interrupt(exc):
+                    raise
                 code = exc.code if isinstance(exc, MaesterError) else "sink_error"
-                inference.faults.append(Fault(f"sink {name}", code, f"{type(exc).__name__}: {exc}"))
+                inference.faults.append(Fault(f"sink {sink.name}", code, f"{type(exc).__name__}: {exc}"))
+
+
+def _ready(sink: Sink) -> bool:
+    """Whether a sink takes anything: one of a plugin's may be left alone for a while."""
+    return not isinstance(sink, GuardedSink) or sink.ready() is None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
+import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -253,6 +255,19 @@ class _Raising:
         raise RuntimeError("raised on purpose")
 
 
+class _Hanging(_Raising):
+    """The evaluator, which once it has judged comes to no end."""
+
+    name = "hanging"
+    timeout_s = 0.2
+
+    def evaluate(self, judged: Sample, parameters: Mapping[str, Any]) -> Verdict | bool:
+        """Judge, and wait for something that does not come."""
+        self._evaluator.evaluate(judged, self._parameters)
+        threading.Event().wait(5)
+        return True
+
+
 def _check_runtime(
     rules: Rules, evaluator: Evaluator, judged: list[tuple[Sample, bool]], parameters: Mapping[str, Any]
 ) -> None:
@@ -260,8 +275,9 @@ def _check_runtime(
     fake = FakeProvider()
     renamed: Any = _Renamed(evaluator)
     raising = _Raising(evaluator, _resolved(evaluator, parameters))
+    hanging = _Hanging(evaluator, _resolved(evaluator, parameters))
     checks = (Check(_UNDER_TEST, parameters), Check(raising.name))
-    with lone_runtime(Parts(providers=[fake], evaluators=[renamed, raising])) as runtime:
+    with lone_runtime(Parts(providers=[fake], evaluators=[renamed, raising, hanging])) as runtime:
         for each, wanted in judged:
             fake.answers(each.response)
             request = replace(each.request, model=fake.name, checks=checks, stream=False)
@@ -285,6 +301,16 @@ def _check_runtime(
                 f"raising gave the state {raised.state!r}.",
                 "Raise `Exception`s only: whatever else is raised ends more than the check.",
             )
+        request = replace(request, checks=(Check(hanging.name),))
+        started = time.monotonic()
+        inference = runtime.execute(request)
+        (hung,) = inference.evaluations or ()
+        rules.hold(
+            "hanging is no pass",
+            hung.state == "error" and inference.passed is False and time.monotonic() - started < 3,
+            f"hanging gave the state {hung.state!r}.",
+            "Wait for nothing without a timeout.",
+        )
 
 
 def _shown(judged: Sample) -> str:

@@ -210,6 +210,14 @@ COMPONENTS: Mapping[str, Json] = {
             "builtin": _FLAG,
             "provides": {"type": "object"},
             "error": _or_null(_TEXT),
+            "failures": _or_null(
+                _object(
+                    {
+                        "count": _WHOLE,
+                        "last": _object({"where": _TEXT, "code": _TEXT, "error": _TEXT, "at": _NUMBER}),
+                    }
+                )
+            ),
         }
     ),
     "PluginList": _listing(ref("Plugin")),

@@ -15,8 +15,8 @@ from maester.contracts import Evaluator, Slot
 from maester.errors import Cancelled, ConfigError, EvaluationFailed
 from maester.evaluators import MaxLength, NonEmpty, RequiredTerms
 from maester.model import Call, Check, Cost, Inference, Request, Response, Sample, Verdict
-from maester.plugins import PlacedStage
 from maester.record import evaluation_view
+from maester.registration import PlacedStage
 from maester.router import Route
 from maester.settings import EvaluateSettings, LogSettings, ModelSettings, Settings
 from maester.stages.evaluate import EvaluateStage

@@ -223,5 +223,5 @@ def test_a_verdict_that_varies_can_be_allowed() -> None:
 
 
 def test_every_rule_has_an_evaluator_that_breaks_it() -> None:
-    unbroken = {"raising is no pass"}  # the runtime's own to keep
+    unbroken = {"raising is no pass", "hanging is no pass"}  # the runtime's own to keep
     assert set(check(Sound())) - unbroken == {rule for rule, _ in BROKEN}

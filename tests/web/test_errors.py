@@ -15,7 +15,7 @@ from maester.errors import (
     Unauthorized,
     all_codes,
 )
-from maester.plugins import PlacedStage
+from maester.registration import PlacedStage
 from maester.runtime import Runtime
 from maester.web import create_app
 from maester.web.errors import dialect_of, error_body, error_headers
