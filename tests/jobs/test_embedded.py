@@ -105,6 +105,14 @@ def test_a_worker_brings_it_along_and_takes_it_away(place: Place) -> None:
             "127.0.0.1"
         }
         assert os.getsid(server.pid) != os.getsid(worker.process.pid)  # a terminal's Ctrl-C is not for it
+        shown = subprocess.run(
+            [sys.executable, "-c", "from rq.cli import main; main()", "info", "-u", address],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert "maester-items" in shown.stdout, shown.stderr
+        assert "1 workers" in shown.stdout
         with Redis.from_url(address) as client:
             asked = ("maxmemory-policy", "appendonly", "appendfsync", "save")
             found = {name: client.config_get(name)[name] for name in asked}
@@ -160,6 +168,26 @@ def test_two_workers_share_it_and_the_second_takes_it_over(place: Place) -> None
     assert (ended.state, ended.progress.done) == ("completed", 60)
     assert ended.progress.interrupted == 0
     assert not servers(data)
+
+
+def test_one_worker_ends_while_another_starts(place: Place) -> None:
+    data = place.folder / "data"
+
+    def looks_for_it(worker: Worker) -> bool:
+        files = psutil.Process(worker.process.pid).open_files()
+        return any(file.path.endswith("owner.lock") for file in files)
+
+    with Worker(place.folder, "--embedded") as first:
+        until(lambda: started(place))
+        with Worker(place.folder, "--embedded", log="second.log") as second:
+            until(lambda: looks_for_it(second))
+            first.terminate()
+            assert first.wait() == 0
+            assert until(lambda: servers(data))[0].ppid() == second.process.pid
+            until(lambda: "Maester worker:" in second.log)
+            until(lambda: started(place))
+            second.terminate()
+            assert second.wait() == 0
 
 
 def test_it_is_started_again_when_it_crashes(place: Place) -> None:
