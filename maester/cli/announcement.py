@@ -74,7 +74,7 @@ def _queue(settings: Settings) -> str | None:
     from maester.jobs import embedded
 
     if settings.jobs.redis_url is not None and not settings.jobs.embedded:
-        return mask_address(settings.jobs.redis_url)
+        return mask_address(settings.jobs.redis_url).partition("?")[0]
     own = embedded.address(settings.data_dir)
     if own is not None:
         return f"{mask_address(own)} (embedded)"
