@@ -42,6 +42,7 @@ def describe(
         "workers": settings.server.workers,
         "worker_class": settings.server.worker_class,
         "ledger": _ledger(settings),
+        "queue": _queue(settings),
         "configuration": str(settings.source.absolute()) if settings.source else None,
         "providers": {name: _where(settings, name) for name in registry.providers},
         "models": list(listed),
@@ -66,6 +67,20 @@ def _ledger(settings: Settings) -> str:
     url = settings.ledger_url
     path = url.removeprefix("sqlite:///")
     return mask_address(url) if path == url else str(Path(path).absolute())
+
+
+def _queue(settings: Settings) -> str | None:
+    """Where background work is queued, if anything but the default says so."""
+    from maester.jobs import embedded
+
+    if settings.jobs.redis_url is not None and not settings.jobs.embedded:
+        return mask_address(settings.jobs.redis_url).partition("?")[0]
+    own = embedded.address(settings.data_dir)
+    if own is not None:
+        return f"{mask_address(own)} (embedded)"
+    if settings.jobs.embedded:
+        return "embedded, not started yet: maester worker --embedded"
+    return None
 
 
 def _where(settings: Settings, name: str) -> str:
@@ -127,6 +142,8 @@ def banner(described: Mapping[str, Any]) -> str:
         ("models", shown or "none"),
         ("keys", "needed for every request" if described["keys"] else "none: open to this machine only"),
     ]
+    if described["queue"] is not None:
+        rows.insert(2, ("queue", described["queue"]))
     if described["failed_plugins"]:
         rows.append(("failed", f"{', '.join(described['failed_plugins'])}: see `maester plugins`"))
     lines = [click.style(f"Maester {described['version']}", bold=True)]

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from maester.errors import ConfigError, MaesterError, PluginError
 
-from . import storage
+from . import queue_findings, storage
 from .context import CommandLine
 from .findings import Finding
 
@@ -50,6 +50,7 @@ def examine(line: CommandLine, *, online: bool) -> Iterator[Finding]:
     yield storage.data_folder(settings)
     yield storage.journal(settings)
     yield from storage.database(settings)
+    yield from queue_findings.background(settings)
     yield from providers(settings, online=online)
     yield tokenizers()
     yield address(settings)

@@ -35,6 +35,7 @@ VARIABLES = {
     "graceful_timeout": ("MAESTER_SERVER__GRACEFUL_TIMEOUT_S",),
     "log_level": ("MAESTER_LOG__LEVEL", "MAESTER_LOG_LEVEL"),
     "data_dir": ("MAESTER_DATA_DIR",),
+    "embedded": ("MAESTER_JOBS__EMBEDDED",),
 }
 """Option → the variables that say the same. The first is how the option reaches the workers."""
 
@@ -70,6 +71,12 @@ _BACKLOG = 2048
     help="Least level that is logged.  [default: info]",
 )
 @click.option("--data-dir", type=click.Path(file_okay=False), help="Folder of the ledger and the journal.")
+@click.option(
+    "--embedded",
+    flag_value="true",
+    default=None,
+    help="Queue background work in the Redis of `maester worker --embedded`.",
+)
 @common_options
 @pass_line
 def serve(line: CommandLine, /, **options: Any) -> None:

@@ -42,7 +42,7 @@ def worker(line: CommandLine, queues: str | None, processes: int, burst: bool, e
     with ExitStack() as stack:
         redis = None
         if embedded:
-            from maester.jobs.embedded import EmbeddedRedis  # type: ignore
+            from maester.jobs.embedded import EmbeddedRedis
 
             os.environ["MAESTER_JOBS__EMBEDDED"] = "true"
             redis = stack.enter_context(EmbeddedRedis(line.settings().data_dir))

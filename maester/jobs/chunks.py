@@ -198,6 +198,14 @@ class ChunkStore:
         )
         return self._database.read(lambda c: [(row.number, row.takes) for row in c.execute(query)])
 
+    def abandoned(self) -> int:
+        """How many chunks of jobs that have not ended have a holder that gives no sign of life."""
+        live = select(_j.id).where(_j.ended_at.is_(None))
+        query = select(func.count()).where(
+            _c.state == "running", _c.lease_until < time.time(), _c.job_id.in_(live)
+        )
+        return self._database.read(lambda connection: connection.execute(query).scalar()) or 0
+
     def free(self, job_id: str, number: int) -> None:
         """Note that whoever held a chunk is dead: it may be taken over at once."""
         held = update(schema.job_chunks).where(

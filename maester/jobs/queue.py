@@ -125,6 +125,7 @@ class TaskQueue:
         try:
             yield
         except (RedisError, OSError) as exc:
+            self._redis = None  # the next one may be elsewhere: the embedded one, started meanwhile
             raise unavailable(self._settings, exc) from exc
 
 
@@ -169,13 +170,13 @@ def unavailable(settings: Settings, exc: BaseException) -> QueueUnavailable:
             retry_after_s=5.0,
         )
     return QueueUnavailable(
-        f"Background work needs Redis, and the one at {where} does not answer. Start one with"
-        " `maester worker --embedded`, or set MAESTER_REDIS_URL.",
+        f"Background work needs Redis, and the one at {where} cannot be used: {str(exc).rstrip('.')}. Start"
+        " one with `maester worker --embedded`, or set MAESTER_REDIS_URL.",
         retry_after_s=5.0,
     )
 
 
 def shown(address: str) -> str:
-    """An address without user and password."""
-    scheme, separator, rest = address.partition("://")
+    """An address without user, password and options, among which may be another."""
+    scheme, separator, rest = address.partition("?")[0].partition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"

@@ -14,18 +14,21 @@ from typing import NoReturn
 
 from redis.exceptions import RedisError
 
-from maester.errors import MaesterError
+from maester.errors import MaesterError, QueueUnavailable
 from maester.runtime import Runtime
 
 from . import tasks
 from .janitor import Janitor
+from .processes import die_with_parent
 from .queue import QUEUES
-from .worker import JobWorker, die_with_parent
+from .worker import JobWorker
 
 log = logging.getLogger(__name__)
 
 _TURN_S = 1.0
 _LONGEST_PAUSE_S = 30.0
+_CHANGE_S = 15.0
+"""Seconds that the embedded Redis may take to end with one worker and to start with another."""
 _MARGIN_S = 5.0
 """Seconds beyond the grace period after which a worker that did not end is killed."""
 _HEALTHY_S = 10.0
@@ -65,7 +68,7 @@ class Supervisor:
 
         :raises QueueUnavailable: when Redis does not answer at the start.
         """
-        self._jobs.queue.check()
+        self._find_queue()
         former = {number: signal.signal(number, self._end) for number in (signal.SIGTERM, signal.SIGINT)}
         rounds = 0
         try:
@@ -86,6 +89,19 @@ class Supervisor:
             self._end_workers()
             for number, handler in former.items():
                 signal.signal(number, handler)
+
+    def _find_queue(self) -> None:
+        """Make sure that Redis answers; one that is watched may just be changing hands."""
+        until = time.monotonic() + (_CHANGE_S if self._watch is not None else 0.0)
+        while True:
+            if self._watch is not None:
+                self._watch()
+            try:
+                return self._jobs.queue.check()
+            except QueueUnavailable:
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(0.05)
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         self._ending = True

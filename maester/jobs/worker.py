@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
 import signal
 import socket
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +18,6 @@ from maester.runtime import Runtime
 from . import tasks
 from .service import Jobs
 
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 _MONITOR_S = 10
 
 
@@ -71,9 +68,3 @@ class JobWorker(Worker):
         if job.func_name == f"{tasks.__name__}.{tasks.run_chunk.__name__}":
             job_id, number = job.args
             self._jobs.chunks.free(job_id, number)
-
-
-def die_with_parent() -> None:
-    """Have this process told to end when the one that started it dies (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGTERM)

@@ -8,10 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click import unstyle
 
 from maester.cli.announcement import banner, describe, first_model
 from maester.plugins import PluginLoader, PluginReport, Registry
-from maester.settings import LedgerSettings, ModelSettings, ProviderSettings, ServerSettings, Settings
+from maester.settings import (
+    JobSettings,
+    LedgerSettings,
+    ModelSettings,
+    ProviderSettings,
+    ServerSettings,
+    Settings,
+)
 
 ECHO = ProviderSettings("echo", "echo")
 OPENAI = ProviderSettings("openai", "openai", api_key="sk-1")
@@ -62,6 +70,24 @@ def test_no_secret_is_said() -> None:
     assert "postgresql://me:****@db/x" in text
     assert "needed for every request" in text
     assert said["curl"].endswith('-H "authorization: Bearer $MAESTER_KEY"')
+
+
+def test_where_background_work_is_queued(tmp_path: Path) -> None:
+    def said(**jobs: Any) -> str | None:
+        settings, registry = registered(ECHO, data_dir=tmp_path, jobs=JobSettings(**jobs))
+        described = describe(settings, registry, None, guarded=False)
+        rows = [line.split() for line in unstyle(banner(described)).splitlines()]
+        assert any(row[:1] == ["queue"] for row in rows) == (described["queue"] is not None)
+        return described["queue"]  # type: ignore[no-any-return]
+
+    assert said() is None
+    assert said(redis_url="rediss://me:hidden@h:1/0?ssl_password=hidden") == "rediss://me:****@h:1/0"
+    assert said(embedded=True) == "embedded, not started yet: maester worker --embedded"
+    (tmp_path / "redis").mkdir()
+    (tmp_path / "redis" / "address.json").write_text('{"port": 4711, "password": "hidden"}')
+    assert said() == said(embedded=True, redis_url="redis://other")
+    assert said() == "redis://:****@127.0.0.1:4711/0 (embedded)"
+    assert said(redis_url="redis://other") == "redis://other"
 
 
 def test_many_models_are_counted_and_failed_plugins_named(tmp_path: Path) -> None:

@@ -213,6 +213,7 @@ def test_every_option_reaches_the_settings_whatever_the_environment_says(tmp_pat
         "graceful_timeout": 1.5,
         "log_level": "error",
         "data_dir": str(tmp_path),
+        "embedded": "true",
     }
     assert options.keys() == VARIABLES.keys()
     before = {variable: "7" for variables in VARIABLES.values() for variable in variables}
@@ -220,6 +221,7 @@ def test_every_option_reaches_the_settings_whatever_the_environment_says(tmp_pat
     assert settings.server == ServerSettings("localhost", 1234, 3, "sync", 4, 55, 1.5)
     assert settings.log.level == "error"
     assert settings.data_dir == tmp_path
+    assert settings.jobs.embedded
 
 
 def test_an_address_that_is_not_there() -> None:
