@@ -28,7 +28,7 @@ _DAY_S = 86_400
 
 @click.group()
 def jobs() -> None:
-    """Submit background jobs, follow them, read their results."""
+    """Submit background jobs, see how far they are, read their results."""
 
 
 @contextmanager

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import click
 import pytest
 
 from maester.cli import exits
-from maester.cli.checks_option import parse_check_option
-from maester.errors import InvalidRequest
 from support.console import Invoke
 
 
@@ -88,7 +85,7 @@ def test_a_check_that_ends_in_an_error_is_told(invoke: Invoke, monkeypatch: pyte
         ((), "--evaluator"),
         (("-e", "nonempty"), "non_empty"),
         (("-e", "max_length=characters=x"), "characters"),
-        (("-e", "max_length=5"), "parameter=value"),
+        (("-e", "max_length=5"), "NAME=key=value"),
         (("-e", "non_empty", "--sample", "0"), "sample"),
         (("--pending", "-e", "non_empty"), "--pending"),
         (("--pending", "--sample", "0.5"), "--pending"),
@@ -99,36 +96,3 @@ def test_what_makes_no_sense_is_refused(invoke: Invoke, options: tuple[str, ...]
     result = invoke("evaluate", *options)
     assert result.exit_code == exits.USAGE
     assert words in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("text", "name", "parameters"),
-    [
-        ("non_empty", "non_empty", {}),
-        ("max_length=characters=5", "max_length", {"characters": 5}),
-        ('max_length={"words": 5}', "max_length", {"words": 5}),
-        ('t=terms=["a","b,c"],match=word', "t", {"terms": ["a", "b,c"], "match": "word"}),
-        ("t=pattern=a=b,c", "t", {"pattern": "a=b,c"}),
-        ('{"name": "t", "x": null}', "t", {"x": None}),
-    ],
-)
-def test_how_a_check_is_written(text: str, name: str, parameters: dict[str, Any]) -> None:
-    check = parse_check_option(text)
-    assert (check.evaluator, check.parameters) == (name, parameters)
-
-
-def test_a_check_may_have_a_label() -> None:
-    check = parse_check_option("max_length=characters=5,label=short,required=false")
-    assert (check.label, check.required, check.parameters) == ("short", False, {"characters": 5})
-
-
-@pytest.mark.parametrize("text", ["max_length={", "t=a", "t==b"])
-def test_what_cannot_be_read_is_refused(text: str) -> None:
-    with pytest.raises(click.BadParameter):
-        parse_check_option(text)
-
-
-@pytest.mark.parametrize("text", ["", "=a=b", '{"x": 1}'])
-def test_what_names_no_evaluator_is_refused(text: str) -> None:
-    with pytest.raises(InvalidRequest):
-        parse_check_option(text)
