@@ -187,7 +187,7 @@ def submit(line: CommandLine, /, file: IO[bytes], kind: str, **asked: Any) -> No
         uploaded = opened.files.create(
             iter(lambda: file.read(_PIECE), b""),
             owner=origin.owner,
-            filename=Path(file.name).name,
+            filename=Path(getattr(file, "name", "<stdin>")).name,
             purpose="batch",
             keep_s=runtime.settings.jobs.keep_days * _DAY_S,
         )

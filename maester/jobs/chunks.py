@@ -139,15 +139,24 @@ class ChunkStore:
         self._database.write(work)
 
     def close(self, chunk: Chunk) -> bool:
-        """Let go of a chunk: it is done, or waits again for somebody to take it; whether it is done."""
+        """Let go of a chunk: it is done, or waits again for somebody to take it; whether it is done.
+
+        How many items ended how is counted anew: a transaction whose success was not heard of may have
+        been made twice.
+        """
 
         def work(connection: Connection) -> bool:
-            left = select(func.count()).where(_within(chunk), _i.state.in_(("pending", "running")))
-            done = connection.execute(left).scalar() == 0
+            by_state = select(_i.state, func.count()).where(_within(chunk)).group_by(_i.state)
+            found = {row[0]: row[1] for row in connection.execute(by_state)}
+            done = not found.keys() & {"pending", "running"}
             closed = update(schema.job_chunks).where(_held(chunk))
             connection.execute(
                 closed.values(
-                    state="done" if done else "waiting", holder=None, lease_until=None, enqueued_at=None
+                    state="done" if done else "waiting",
+                    holder=None,
+                    lease_until=None,
+                    enqueued_at=None,
+                    **{name: found.get(name, 0) for name in ("done", "failed", "cancelled")},
                 )
             )
             return done

@@ -56,7 +56,7 @@ def job_document(job: Job, now: float | None = None) -> Json:
         "usage": _usage(job),
         "cost": cost_of(job),
         "rate_per_s": None if rate is None else round(rate, 3),
-        "eta_s": round(remaining / rate, 1) if rate and running else None,
+        "eta_s": round(remaining / rate, 3) if rate and running else None,
         "concurrency": job.concurrency,
         "on_interrupted": spec.get("on_interrupted"),
         "endpoint": job.endpoint,

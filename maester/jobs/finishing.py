@@ -76,5 +76,5 @@ def _write(jobs: Jobs, job: Job, name: str, states: tuple[str, ...], renew: _Ren
         filename=f"{job.id}_{name}.jsonl",
         purpose="batch_output",
         file_id=f"file_{job.id.partition('_')[2]}_{name}",
-        keep_s=jobs.settings.jobs.keep_days * _DAY_S,
+        keep_s=job.spec.get("output_keep_s") or jobs.settings.jobs.keep_days * _DAY_S,
     ).id

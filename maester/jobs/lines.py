@@ -29,7 +29,7 @@ def error_line(job: Job, item: Item) -> bytes:
     One that was answered has the answer, with its status and the error in its body; one that was never
     begun has an ``error``.
     """
-    if item.request_id is not None and item.result is not None:
+    if item.state == "failed" and item.request_id is not None and item.result is not None:
         return _line(job, item, _response(item), b"null")
     told = _EXPIRED if item.state == "failed" else _CANCELLED
     return _line(job, item, b"null", orjson.dumps(told))

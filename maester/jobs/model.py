@@ -52,7 +52,9 @@ class Job:
     Moments are seconds since the epoch.
 
     :param spec: what all items have in common: ``tags``, ``user``, ``session``, ``caller``, ``trace``,
-        ``metadata``, ``on_interrupted``, and for ``evaluate`` the ``checks``.
+        ``metadata``, ``on_interrupted``; for ``evaluate`` the ``checks``, and what to ``select``; for a job
+        that is made from a file the ``defaults`` of its requests; for a batch ``output_keep_s``, the
+        seconds for which its files are kept.
     :param errors: why it failed as a whole: objects with ``code``, ``message``, ``param`` and ``line``.
     """
 

@@ -14,19 +14,14 @@ from maester.errors import MaesterError, ProviderRateLimited
 from maester.model import Caller, Inference, Request
 from maester.record import usage_view
 from maester.runtime import Runtime
-from maester.web import chat, embeddings, generate, intake, messages
+from maester.web import chat, embeddings, generate, messages
 from maester.web.answers import summary
 from maester.web.errors import error_body
 
 from .model import CHAT, EMBEDDINGS, GENERATE, MESSAGES, Item, Job, Outcome
+from .reading import request_of
 from .throttle import Throttle
 
-_READERS: Mapping[str, Callable[..., intake.Intake]] = {
-    CHAT: intake.chat,
-    EMBEDDINGS: intake.embeddings,
-    GENERATE: intake.generate,
-    MESSAGES: intake.message,
-}
 _ANSWERS: Mapping[str, Callable[[Inference], Any]] = {
     CHAT: chat.completion,
     EMBEDDINGS: embeddings.embedded,
@@ -85,7 +80,7 @@ class Inferrer:
         return self._outcome(item, url, provider, inference)
 
     def _request(self, url: str, item: Item) -> Request:
-        request = _READERS[url]({}, orjson.loads(item.body)).request
+        request = request_of(url, orjson.loads(item.body))
         spec = self._job.spec
         return replace(
             request,

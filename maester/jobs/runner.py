@@ -12,7 +12,7 @@ from contextlib import suppress
 import orjson
 
 from maester import ids
-from maester.errors import Cancelled, InternalError, JobTimeout, MaesterError
+from maester.errors import Cancelled, InternalError, JobTimeout, LedgerError, MaesterError
 from maester.web.errors import error_body
 
 from .chunks import ChunkStore, LeaseLost, Taken
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 _GATHER_S = 0.05
 """Longest time for which what is done waits to be written together with more."""
+_AWAY_S = 1.0
+"""Seconds between two tries to write while the database is away."""
 _LOOK_S = 1.0
 """Seconds after which a job is looked at for having been cancelled, and the lease renewed."""
 
@@ -58,6 +60,9 @@ class ChunkRunner:
         self._flight: dict[int, Future[None]] = {}
         self._later: dict[int, float] = {}
         self._outcomes: list[Outcome] = []
+        self._begun: list[Item] = []
+        self._state = "in_progress"
+        self._written = 0.0
 
     def run(self, taken: Taken, recovered: list[Outcome]) -> bool:
         """Work until nothing is left, the job is cancelled, or the process is to end.
@@ -98,43 +103,61 @@ class ChunkRunner:
     def _work(self, chunk: Chunk, pool: ThreadPoolExecutor) -> tuple[str, bool]:
         """The job's state, and whether nothing is under way any more."""
         deadline: float | None = None
-        written = time.monotonic()
+        due = 0.0
         while True:
             stopping = self._stopping.is_set()
             want = 0 if stopping else 2 * self._concurrency - len(self._flight)
             now = time.monotonic()
-            full = len(self._outcomes) + max(want, 0) >= self._concurrency
-            if full or now - written >= (_GATHER_S if self._outcomes else _LOOK_S) or not self._flight:
-                written = now
-                state, begun = self._advance(chunk, want)
-                for item in begun:
-                    self._flight[item.number] = pool.submit(self._one, item)
-                if not self._flight and (not self._later or stopping or state == "cancelling"):
-                    return state, True
-                if stopping or state == "cancelling":
-                    self._recall()
+            if now >= due and self._worthwhile(want):
+                if not self._advance(chunk, want):
+                    due = now + _AWAY_S
+                else:
+                    for item in self._begun:
+                        self._flight[item.number] = pool.submit(self._one, item)
+                    ending = stopping or self._state == "cancelling"
+                    if not self._flight and (ending or not self._later):
+                        return self._state, True
+                    if ending:
+                        self._recall()
             if stopping:
-                deadline = deadline or time.monotonic() + self._grace_s
-                if time.monotonic() > deadline:
+                deadline = deadline or now + self._grace_s
+                if now > deadline:
                     self._advance(chunk, 0)
-                    return state, False
+                    return self._state, False
             self._gather()
 
-    def _advance(self, chunk: Chunk, want: int) -> tuple[str, list[Item]]:
+    def _worthwhile(self, want: int) -> bool:
+        """Whether there is enough to write, or it was long ago that something was."""
         now = time.monotonic()
+        if len(self._outcomes) + max(want, 0) >= self._concurrency or not self._flight:
+            return True
+        return now - self._written >= (_GATHER_S if self._outcomes else _LOOK_S)
+
+    def _advance(self, chunk: Chunk, want: int) -> bool:
+        """Write what is done and begin more; whether the database took it.
+
+        While it is away, what is done is kept and nothing is begun.
+        """
+        now = self._written = time.monotonic()
         self._later = {number: moment for number, moment in self._later.items() if moment > now}
-        outcomes, self._outcomes = self._outcomes, []
-        for outcome in outcomes:
+        for outcome in self._outcomes:
             if outcome.state == "pending" and outcome.after_s:
                 self._later[outcome.number] = now + outcome.after_s
-        return self._chunks.advance(
-            chunk, outcomes, want=want, not_now=tuple(self._later), identify=ids.request_id
-        )
+        self._begun = []
+        try:
+            self._state, self._begun = self._chunks.advance(
+                chunk, self._outcomes, want=want, not_now=tuple(self._later), identify=ids.request_id
+            )
+        except LedgerError as exc:
+            log.warning("Chunk %d of %s waits for the database: %s", chunk.number, chunk.job_id, exc)
+            return False
+        self._outcomes = []
+        return True
 
     def _gather(self) -> None:
         """Wait for something to be done, and take all that is."""
         if not self._flight:
-            self._stopping.wait(0.1)
+            time.sleep(0.1)
             return
         with suppress(queue.Empty):
             item, outcome = self._done.get(timeout=_GATHER_S if self._outcomes else _LOOK_S / 2)

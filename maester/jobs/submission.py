@@ -12,18 +12,19 @@ import orjson
 
 from maester import tracecontext
 from maester.checks import parse_checks, resolve_checks
-from maester.errors import Forbidden, InvalidRequest, RequestError, UnknownModel
+from maester.errors import Conflict, Forbidden, InvalidRequest, RequestError, UnknownModel
 from maester.model import Caller
 from maester.runtime import Runtime
 from maester.tracing import TraceContext
 from maester.web import job_schemas
 from maester.web.attribution import attribution_of
 from maester.web.filters import moment
+from maester.web.intake import whole, written_checks
 from maester.web.schemas import check
 
 from .model import GENERATE, PREFIXES, Job, Json, Kind, NewItem, new_id
 from .reading import MAX_PROBLEMS, Defaults, Entry, Reader, Unfit
-from .webhook_url import check_webhook
+from .webhooks import check_address
 
 if TYPE_CHECKING:
     from .service import Jobs
@@ -32,6 +33,7 @@ _BREATH = 500
 """Requests that are judged before other greenlets get their turn."""
 
 _WINDOW_S = 86_400.0
+_LONGEST_URL = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,6 @@ class Submission:
 
     def _new(self, kind: Kind, body: Json, origin: Origin, request_hash: str | None) -> Job:
         now, settings = time.time(), self._settings
-        webhook = body.get("webhook")
         caller, trace = origin.caller, origin.trace
         spec: Json = {
             "caller": None,
@@ -145,8 +146,26 @@ class Submission:
             trace_id=trace.trace_id,
             idempotency_key=origin.idempotency_key,
             idempotency_hash=request_hash,
-            webhook_url=check_webhook(webhook["url"], settings) if webhook else None,
+            webhook_url=self._webhook(body.get("webhook")),
         )
+
+    def _webhook(self, asked: Json | None) -> str | None:
+        """Where to tell of the job's end, if that can be done."""
+        if not asked:
+            return None
+        if self._settings.webhook_secret is None:
+            raise Conflict(
+                "No webhooks are sent from here: `jobs.webhook_secret` is not set in the configuration.",
+                param="webhook",
+            )
+        url: str = asked["url"]
+        if len(url) > _LONGEST_URL or not (url.isascii() and url.isprintable()):
+            raise InvalidRequest(
+                f"`webhook.url` must have at most {_LONGEST_URL} characters, all of ASCII.",
+                param="webhook.url",
+            )
+        check_address(url, self._settings.webhook_hosts)
+        return url
 
     def _generation(self, job: Job, body: Json, origin: Origin) -> tuple[Job, bool]:
         about = attribution_of(origin.environ, {"user": body.get("user")}, body.get("tags"))
@@ -160,14 +179,14 @@ class Submission:
         requests, file_id = body.get("requests"), body.get("file")
         if (requests is None) == (file_id is None):
             raise InvalidRequest("Send either `requests` or `file`.", param="requests")
-        checks = parse_checks(body.get("evaluate"), param="evaluate")
+        checks = parse_checks(written_checks(body.get("evaluate")), param="evaluate")
         if checks:
             resolve_checks(checks, self._runtime.registry.evaluators)
         job = replace(job, spec=spec, endpoint=body.get("url", GENERATE))
         if requests is None:
             file = self._jobs.files.require(str(file_id), origin.owner)
-            spec["defaults"] = defaults
-            return self._jobs.submit(replace(job, input_file_id=file.id), None)
+            job = replace(job, input_file_id=file.id, spec={**spec, "defaults": defaults})
+            return self._jobs.submit(job, None)
         if len(requests) > self._settings.max_items:
             raise InvalidRequest(
                 f"The job has {len(requests)} requests; at most {self._settings.max_items} are taken."
@@ -180,20 +199,20 @@ class Submission:
         return self._jobs.submit(replace(job, total=len(entries)), _items(entries))
 
     def _evaluation(self, job: Job, body: Json) -> Job:
-        checks = parse_checks(body["evaluators"], param="evaluators")
+        written = written_checks(body["evaluators"])
+        checks = parse_checks(written, param="evaluators")
         if not checks:
             raise InvalidRequest("`evaluators` must name at least one.", param="evaluators")
         resolve_checks(checks, self._runtime.registry.evaluators, param="evaluators")
-        chosen: Json = {
-            name: body[name] for name in ("model", "provider", "status", "sample", "limit") if name in body
-        }
+        names = ("model", "provider", "status", "sample", "limit")
+        chosen: Json = {name: whole(body[name]) for name in names if name in body}
         for name in ("since", "until"):
             if name in body:
                 chosen[name] = moment({name: str(body[name])}, name)
         # What comes in after the job was made is not of it, however often its selection is made again.
         chosen.setdefault("until", job.created_at)
         chosen["tags"] = dict(attribution_of({}, {}, body.get("tags")).tags)
-        return replace(job, spec={**job.spec, "checks": body["evaluators"], "select": chosen})
+        return replace(job, spec={**job.spec, "checks": written, "select": chosen})
 
 
 def _judged(reader: Reader, requests: Sequence[Any]) -> list[Entry]:

@@ -43,19 +43,23 @@ def check_address(url: str, allowed: Collection[str]) -> None:
     :param allowed: hosts of private networks that it may go to.
     :raises InvalidRequest: saying what is wrong with it.
     """
-    parts = urlsplit(url)
-    host = parts.hostname
+    wrong = InvalidRequest(
+        "A webhook's address must look like https://host/path, without a password.", param="webhook.url"
+    )
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        raise wrong from None
     if parts.scheme not in ("http", "https") or not host or parts.username or parts.password:
-        raise InvalidRequest(
-            "A webhook's address must look like https://host/path, without a password.", param="webhook.url"
-        )
+        raise wrong
     if host in allowed:
         return
     try:
         found = {info[4][0] for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
-    except OSError as exc:
+    except (OSError, UnicodeError) as exc:
         raise InvalidRequest(
-            f"The webhook's host {host} cannot be found: {exc.strerror}.", param="webhook.url"
+            f"The webhook's host {host} cannot be found: {exc}.", param="webhook.url"
         ) from exc
     if not all(ipaddress.ip_address(str(address).partition("%")[0]).is_global for address in found):
         raise InvalidRequest(

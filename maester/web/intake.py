@@ -169,12 +169,17 @@ def whole(value: Any) -> Any:
 
 
 def _checks(value: Any, param: str) -> tuple[Check, ...] | None:
-    if type(value) is list:
-        value = [
-            {name: whole(parameter) for name, parameter in item.items()} if type(item) is dict else item
-            for item in value
-        ]
-    return parse_checks(value, param=param)
+    return parse_checks(written_checks(value), param=param)
+
+
+def written_checks(value: Any) -> Any:
+    """Checks as they were written, but for whole numbers that came as ``5.0``."""
+    if type(value) is not list:
+        return value
+    return [
+        {name: whole(parameter) for name, parameter in item.items()} if type(item) is dict else item
+        for item in value
+    ]
 
 
 def _tokens(value: Any) -> Any:

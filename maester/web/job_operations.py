@@ -20,12 +20,11 @@ _JOB = path_parameter("job", "A job's id.")
 _BATCH = path_parameter("batch", "A batch's id.")
 _FILE = path_parameter("file", "A file's id.")
 
-_IDEMPOTENCY: Json = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "description": "The same key with the same body gives the first answer again and makes nothing.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!#-~]+$"},
-}
+_IDEMPOTENCY = (
+    "`Idempotency-Key` is read: the same key with the same body gives the first answer again and makes"
+    " nothing; with another body it is an error (422). `traceparent` and `tracestate` continue a trace, which"
+    " all of its inferences belong to."
+)
 
 _UPLOAD: Json = {
     "type": "object",
@@ -56,7 +55,7 @@ JOB_OPERATIONS: tuple[Operation, ...] = (
         "Job",
         body=(GenerateJobSchema, EvaluateJobSchema),
         statuses=_MADE,
-        parameters=(_IDEMPOTENCY,),
+        description=_IDEMPOTENCY,
         success=202,
         example={"requests": [{"model": "echo", "prompt": "Say hello", "custom_id": "first"}]},
     ),
@@ -156,7 +155,7 @@ JOB_OPERATIONS: tuple[Operation, ...] = (
         "Batch",
         body=BatchSchema,
         statuses=_MADE,
-        parameters=(_IDEMPOTENCY,),
+        description=_IDEMPOTENCY,
     ),
     _batches(
         "get",

@@ -179,10 +179,11 @@ def check_expiry(value: Any) -> None:
 
     :raises ValidationError: saying what is wrong.
     """
-    seconds = value.get("seconds") if type(value) is dict else None
+    seconds: Any = value.get("seconds") if type(value) is dict else None
     if type(value) is not dict or set(value) != {"anchor", "seconds"} or value["anchor"] != "created_at":
         raise ValidationError('must be an object with `anchor`, which is "created_at", and `seconds`.')
-    if type(seconds) is not int or not 3600 <= seconds <= 2_592_000:
+    whole = type(seconds) is int or (type(seconds) is float and seconds.is_integer())
+    if not whole or not 3600 <= seconds <= 2_592_000:
         raise ValidationError({"seconds": ["must be a whole number from 3600 to 2592000."]})
 
 

@@ -11,6 +11,7 @@ from maester.database import Database, migrate
 from maester.jobs.service import Jobs
 from maester.runtime import Runtime
 from support.place import Place
+from support.postgres import new_database
 from support.redis import RedisServer
 from support.upstream import Upstream
 
@@ -60,15 +61,27 @@ def any_place(
     tmp_path: Path, redis_server: RedisServer, upstream: Upstream, ledger_url: str
 ) -> Iterator[Place]:
     """An installation, once on SQLite and once on PostgreSQL."""
-    database = Database(ledger_url)
-    migrate.upgrade(database)
-    database.close()
-    yield from _installed(tmp_path, redis_server, upstream, f'url = "{ledger_url}"')
+    yield from _installed(tmp_path, redis_server, upstream, ledger_url)
+
+
+@pytest.fixture
+def postgres_place(
+    tmp_path: Path, redis_server: RedisServer, upstream: Upstream, postgres_server: str
+) -> Iterator[Place]:
+    """An installation on PostgreSQL."""
+    with new_database(postgres_server) as address:
+        yield from _installed(tmp_path, redis_server, upstream, address)
 
 
 def _installed(
-    folder: Path, redis_server: RedisServer, upstream: Upstream, ledger: str = ""
+    folder: Path, redis_server: RedisServer, upstream: Upstream, ledger_url: str | None = None
 ) -> Iterator[Place]:
+    ledger = ""
+    if ledger_url is not None:
+        ledger = f'url = "{ledger_url}"'
+        database = Database(ledger_url)
+        migrate.upgrade(database)
+        database.close()
     path = folder / "maester.toml"
     path.write_text(
         CONFIG.format(folder=folder, upstream=upstream.base_url, redis=redis_server.url, ledger=ledger)

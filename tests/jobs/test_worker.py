@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import psutil
+import psycopg
 
 from maester.jobs.model import Item
 from support import upstream as up
@@ -21,6 +22,7 @@ from support.server import clean_environ
 from support.worker import Worker, kill, until
 
 PAUSE_S = 0.05
+BREAK_OFF = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'maester'"
 
 
 def slow(seconds: float = PAUSE_S) -> up.Reply:
@@ -143,6 +145,24 @@ def test_what_redis_forgets_is_put_there_again(place: Place) -> None:
         until(lambda: place.ended(job.id), 60)
         check_accounts(place, job.id, 120)
     assert set(place.calls().values()) == {1}
+
+
+def test_a_database_that_breaks_off_every_connection_costs_no_item(
+    postgres_server: str, postgres_place: Place
+) -> None:
+    place = postgres_place
+    place.upstream.respond(slow())
+    with Worker(place.folder, "--processes", "2"):
+        job = place.submit(120)
+        until(lambda: len(place.upstream.requests) >= 10)
+        with psycopg.connect(postgres_server, autocommit=True) as control:
+            for _ in range(6):
+                time.sleep(0.2)
+                control.execute(BREAK_OFF)
+        until(lambda: place.ended(job.id), 60)
+        check_accounts(place, job.id, 120)
+    assert set(place.calls().values()) == {1}
+    assert place.job(job.id).progress.interrupted == 0
 
 
 def test_an_item_that_was_under_way_fails_if_the_job_wants_it_so(place: Place) -> None:

@@ -26,8 +26,11 @@ def map_body(context: Any, body: Any) -> Any:
     """A body for a model that there is, of fields that its provider takes."""
     if not isinstance(body, dict):
         return body
-    if isinstance(body.get("requests"), list):  # a job
-        return {**body, "requests": [_mapped_request(each) for each in body["requests"]]}
+    if "requests" in body or "file" in body or body.get("kind") == "evaluate":  # a job
+        requests = body.get("requests")
+        if isinstance(requests, list):
+            return {**body, "requests": [_mapped_request(each) for each in requests]}
+        return body
     return _mapped(body)
 
 

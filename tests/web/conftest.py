@@ -12,6 +12,7 @@ from maester.runtime import Runtime
 from maester.web import create_app
 from support.server import Server
 from support.upstream import Upstream
+from support.worker import Worker
 
 CONFIG = """
 data_dir = "{data}"
@@ -84,3 +85,31 @@ def server(tmp_path_factory: pytest.TempPathFactory, misbehaving: Upstream) -> I
     config = CONFIG.format(data=folder / "data", upstream=misbehaving.base_url)
     with Server(folder, config=config) as running:
         yield running
+
+
+BACKGROUND = """
+data_dir = "{folder}/data"
+
+[providers.echo]
+price_as = "openai"
+
+[providers.slow]
+type = "echo"
+
+[providers.slow.options]
+delay_s = 1.0
+
+[jobs]
+redis_url = "{redis}"
+chunk_size = 20
+max_body_bytes = 3_000_000
+"""
+
+
+@pytest.fixture(scope="session")
+def background(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[Server]:
+    """The real service with a real worker beside it."""
+    folder = tmp_path_factory.mktemp("background")
+    config = BACKGROUND.format(folder=folder, redis=redis_url)
+    with Server(folder, config=config) as server, Worker(folder, "--processes", "1"):
+        yield server

@@ -46,33 +46,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypedDict, Unpack
+from typing import Any
 
-
-class MaesterError(Exception):
-    """Root of everything Maester raises on purpose.
-
-    :param message: what was wrong and what to do about it, safe to show to the caller.
-    :param param: the request field or configuration key at fault, when there is one.
-    :param retry_after_s: seconds after which a retry may succeed, when that is known.
-    """
-
-    code: ClassVar[str] = "maester_error"
-    http_status: int = 500
-    retryable: bool = False
-
-    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.param = param
-        self.retry_after_s = retry_after_s
-
-    def as_dict(self) -> dict[str, Any]:
-        """The error as plain JSON values, the form in which it is recorded."""
-        out: dict[str, Any] = {"code": self.code, "message": self.message}
-        if self.param is not None:
-            out["param"] = self.param
-        return out
+from .base import MaesterError as MaesterError
+from .provider import BadProviderResponse as BadProviderResponse
+from .provider import ProviderAuth as ProviderAuth
+from .provider import ProviderError as ProviderError
+from .provider import ProviderRateLimited as ProviderRateLimited
+from .provider import ProviderRejected as ProviderRejected
+from .provider import ProviderSaid as ProviderSaid
+from .provider import ProviderTimeout as ProviderTimeout
+from .provider import ProviderUnavailable as ProviderUnavailable
 
 
 class ConfigError(MaesterError):
@@ -248,104 +232,6 @@ class Cancelled(RequestError):
 
     code = "cancelled"
     http_status = 499
-
-
-class ProviderSaid(TypedDict, total=False):
-    """What is known of a failed call, all of it optional.
-
-    ``provider``: the provider's configured name. ``status``: the HTTP status that it answered, if it
-    answered. ``provider_code`` and ``provider_message``: its own error code or type, and words.
-    ``provider_request_id``: its id of the call, for its support. ``received``: a beginning of what
-    was received, for an answer that made no sense. ``param``, ``retry_after_s``: see `MaesterError`.
-    """
-
-    provider: str | None
-    status: int | None
-    provider_code: str | None
-    provider_message: str | None
-    provider_request_id: str | None
-    received: str | None
-    param: str | None
-    retry_after_s: float | None
-
-
-class ProviderError(MaesterError):
-    """A call to a provider failed; what the provider said is kept, see `ProviderSaid`."""
-
-    code = "provider_error"
-    http_status = 502
-    retryable = True
-
-    def __init__(self, message: str, **said: Unpack[ProviderSaid]) -> None:
-        super().__init__(message, param=said.get("param"), retry_after_s=said.get("retry_after_s"))
-        unknown = said.keys() - ProviderSaid.__annotations__.keys()
-        if unknown:
-            raise TypeError(f"{type(self).__name__} takes no {', '.join(sorted(unknown))}")
-        self.provider = said.get("provider")
-        self.status = said.get("status")
-        self.provider_code = said.get("provider_code")
-        self.provider_message = said.get("provider_message")
-        self.provider_request_id = said.get("provider_request_id")
-        self.received = said.get("received")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Adds ``provider``: name, status, code, message and request id as the provider gave them."""
-        out = super().as_dict()
-        said = {
-            "name": self.provider,
-            "status": self.status,
-            "code": self.provider_code,
-            "message": self.provider_message,
-            "request_id": self.provider_request_id,
-        }
-        out["provider"] = {key: value for key, value in said.items() if value is not None}
-        return out
-
-
-class ProviderAuth(ProviderError):
-    """The provider refused Maester's credential (its 401 or 403)."""
-
-    code = "provider_auth"
-    retryable = False
-
-
-class ProviderRejected(ProviderError):
-    """The provider says that the request itself is wrong; its own 4xx status is passed on."""
-
-    code = "provider_rejected"
-    http_status = 400
-    retryable = False
-
-    def __init__(self, message: str, **said: Unpack[ProviderSaid]) -> None:
-        super().__init__(message, **said)
-        if self.status is not None and 400 <= self.status < 500:
-            self.http_status = self.status
-
-
-class ProviderRateLimited(ProviderError):
-    """The provider's own rate limit or quota was reached (its 429)."""
-
-    code = "provider_rate_limited"
-    http_status = 429
-
-
-class ProviderTimeout(ProviderError):
-    """The provider was too slow: to connect, to answer, between two pieces, or in all."""
-
-    code = "provider_timeout"
-    http_status = 504
-
-
-class ProviderUnavailable(ProviderError):
-    """The provider could not be reached, or answered 5xx."""
-
-    code = "provider_unavailable"
-
-
-class BadProviderResponse(ProviderError):
-    """The provider's answer was truncated or malformed."""
-
-    code = "bad_provider_response"
 
 
 class PricingError(MaesterError):
