@@ -119,7 +119,7 @@ def queue(settings: Settings, work: Work) -> Iterator[Finding]:
             yield from memory(about)
             yield from queues(redis, work, "maester worker --embedded" if own else "maester worker")
     except (RedisError, OSError) as exc:
-        yield _off(settings, f"{where} cannot be used: {exc}", work)
+        yield _off(settings, f"{where} cannot be used: {str(exc).rstrip('.')}", work)
 
 
 def _off(settings: Settings, reason: str, work: Work) -> Finding:
@@ -127,7 +127,7 @@ def _off(settings: Settings, reason: str, work: Work) -> Finding:
     if settings.jobs.redis_url is not None and not settings.jobs.embedded:
         fix = "See that it runs, and that MAESTER_REDIS_URL (jobs.redis_url) is right."
         return Finding("redis", "fail", reason, fix)
-    text = f"background work is off: {reason}"
+    text = f"background work is off ({reason}); `maester worker --embedded` turns it on"
     fix = "Run: maester worker --embedded, or set MAESTER_REDIS_URL to a Redis that runs."
     return Finding("redis", "warn" if work.any or settings.jobs.embedded else "ok", text, fix)
 

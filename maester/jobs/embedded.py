@@ -134,14 +134,14 @@ class EmbeddedRedis:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             self._folder.chmod(0o700)
             self._owner_lock = self._open("owner.lock")
+            self._find_or_start()
         except OSError as exc:
+            self._close()
             raise ConfigError(
                 f"The embedded Redis cannot be kept in {self._folder}: {exc.strerror}. Set data_dir"
                 " (MAESTER_DATA_DIR) to a folder that this user may write to.",
                 param="data_dir",
             ) from exc
-        try:
-            self._find_or_start()
         except BaseException:
             self._close()
             raise
@@ -165,6 +165,7 @@ class EmbeddedRedis:
         """Start it again if it has ended, and take it over if the worker that ran it has.
 
         :raises QueueUnavailable: when it has failed to start several times.
+        :raises OSError: when its folder cannot be written to any more.
         """
         if self._process is not None and self._process.poll() is None:
             return
@@ -176,11 +177,11 @@ class EmbeddedRedis:
             log.info("The worker that ran the embedded Redis has ended; this one runs it now.")
         try:
             self._start()
-        except QueueUnavailable as exc:
+        except (QueueUnavailable, OSError) as exc:
             self._failures += 1
             if self._failures == _TRIES:
                 raise
-            log.error("%s", exc.message)
+            log.error("The embedded Redis is not there: %s", exc)
             self._start_after = time.monotonic() + 2**self._failures
         else:
             self._failures = 0

@@ -272,6 +272,9 @@ def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="MAESTER_DATA_DIR"), EmbeddedRedis(tmp_path / "file"):
         pass
+    (tmp_path / "data" / "redis" / "server.lock").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="Is a directory"), EmbeddedRedis(tmp_path / "data"):
+        pass
 
 
 def test_without_the_wheel_one_on_the_path_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
