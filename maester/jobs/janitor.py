@@ -30,6 +30,8 @@ _QUEUED_S = 5.0
 _HALF_MADE_S = 900.0
 """Seconds after which a job whose maker died while writing it is given up."""
 _PENDING_BATCH = 100
+_CHECKS_S = 120.0
+"""Seconds after which deferred checks are taken for lost by whoever was to run them."""
 _PURGE_S = 600.0
 _DAY_S = 86_400.0
 
@@ -93,9 +95,8 @@ class Janitor:
         if job.input_file_id is not None or job.kind == "evaluate":
             return self._put([Task("prepare", (job.id,), f"{job.id}-prepare")])
         if now - job.created_at > _HALF_MADE_S:
-            message = "The process that was writing this job down died; submit it again."
-            errors = [{"code": "interrupted", "message": message, "param": None, "line": None}]
-            self._jobs.store.end(job, "failed", errors=errors)
+            log.warning("Job %s is discarded: whoever submitted it died before it was written.", job.id)
+            self._jobs.store.discard(job.id)
         return 0
 
     def _lost(self, job: Job, now: float) -> list[int]:
@@ -108,11 +109,13 @@ class Janitor:
         return self._put([tasks.webhook_task(job) for job in self._jobs.store.webhooks_due()])
 
     def _deferred(self) -> int:
+        """Have deferred checks run that are in nobody's hands, or no more."""
         ids = pending(self._runtime.database)
+        free = self._jobs.queue.claim(ids, _CHECKS_S) if ids else []
         return self._put(
             [
-                Task("evaluate_pending", (ids[start : start + _PENDING_BATCH],), f"checks-{ids[start]}")
-                for start in range(0, len(ids), _PENDING_BATCH)
+                Task("evaluate_pending", (free[start : start + _PENDING_BATCH],), f"checks-{free[start]}")
+                for start in range(0, len(free), _PENDING_BATCH)
             ]
         )
 

@@ -36,6 +36,7 @@ _CONNECT_S = 2.0
 _ANSWER_S = 5.0
 _KEEP_S = 3600
 """Seconds for which RQ remembers what it ran; what became of it is in the database for good."""
+_CLAIM = "maester:claim:"
 _THERE = {"queued", "started", "scheduled", "deferred"}
 
 log = logging.getLogger(__name__)
@@ -110,6 +111,19 @@ class TaskQueue:
             for task_id, state in zip(ids, states, strict=True)
             if state is None or (state.decode() if isinstance(state, bytes) else state) not in _THERE
         ]
+
+    def claim(self, names: Sequence[str], seconds: float) -> list[str]:
+        """Take names for a while; those of them that nobody else has."""
+        with self._told(), self.redis.pipeline(transaction=False) as pipeline:
+            for name in names:
+                pipeline.set(_CLAIM + name, 1, nx=True, px=round(seconds * 1000))
+            taken = pipeline.execute()
+        return [name for name, mine in zip(names, taken, strict=True) if mine]
+
+    def release(self, names: Sequence[str]) -> None:
+        """Let go of names that were taken."""
+        with self._told():
+            self.redis.delete(*(_CLAIM + name for name in names))
 
     def empty(self, names: Sequence[str]) -> bool:
         """Whether nothing waits in these queues."""

@@ -267,6 +267,16 @@ class JobStore:
         query = select(schema.jobs).where(_j.webhook_state == "waiting", _j.webhook_at <= time.time())
         return self.database.read(lambda connection: [_job(row) for row in connection.execute(query)])
 
+    def discard(self, job_id: str) -> None:
+        """Delete a job that was never wholly written down, and whose maker told nobody of it."""
+
+        def work(connection: Connection) -> None:
+            left = delete(schema.jobs).where(_j.id == job_id, _j.state == "validating")
+            if connection.execute(left).rowcount:
+                _clear(connection, job_id)
+
+        self.database.write(work)
+
     def purge(self, before: float) -> int:
         """Delete the jobs that ended before a moment, with their items; how many there were."""
         query = select(_j.id).where(_j.ended_at < before).limit(100)

@@ -127,12 +127,16 @@ def send_webhook(job_id: str) -> None:
 
 
 def evaluate_pending(request_ids: list[str]) -> None:
-    """Run the deferred checks of inferences."""
-    runtime, _ = _context()
+    """Run the deferred checks of inferences; those that are left when this process ends are found again."""
+    runtime, jobs = _context()
     runtime.start()
-    for _judged in settle_pending(runtime, request_ids, concurrency=runtime.settings.jobs.concurrency):
-        if stopping.is_set():  # the others are found again
-            return
+    try:
+        for _judged in settle_pending(runtime, request_ids, concurrency=runtime.settings.jobs.concurrency):
+            if stopping.is_set():
+                return
+    finally:
+        with suppress(QueueUnavailable):
+            jobs.queue.release(request_ids)
 
 
 def blame_time(jobs: Jobs, job: Job) -> None:

@@ -64,7 +64,10 @@ class JobWorker(Worker):
                 os._exit(code)
 
     def _horse_killed(self, job: QueuedJob, *_: Any) -> None:
-        """A task's process died: what it held is free at once, and not only when its lease is over."""
-        if job.func_name == f"{tasks.__name__}.{tasks.run_chunk.__name__}":
+        """A task's process died: what it held is free at once, and not only when its time is over."""
+        name = (job.func_name or "").rpartition(".")[2]
+        if name == tasks.run_chunk.__name__:
             job_id, number = job.args
             self._jobs.chunks.free(job_id, number)
+        elif name == tasks.evaluate_pending.__name__:
+            self._jobs.queue.release(job.args[0])
