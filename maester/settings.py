@@ -123,7 +123,7 @@ class JobSettings:
     """Whether only the embedded Redis will do."""
     concurrency: int = 16
     """Inferences under way at once in one worker process."""
-    chunk_size: int = 250
+    chunk_size: int = 500
     """Items of a job that one process takes up together."""
     chunks_queued: int = 8
     """Chunks of one job that wait in the queue at once, so that a large job does not block a small one."""
