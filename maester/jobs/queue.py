@@ -14,7 +14,7 @@ from typing import Any
 
 from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError
-from rq import Queue
+from rq import Queue, Worker
 from rq.job import Job as QueuedJob
 from rq.serializers import JSONSerializer
 
@@ -37,7 +37,6 @@ _ANSWER_S = 5.0
 _KEEP_S = 3600
 """Seconds for which RQ remembers what it ran; what became of it is in the database for good."""
 _CLAIM = "maester:claim:"
-_THERE = {"queued", "started", "scheduled", "deferred"}
 
 log = logging.getLogger(__name__)
 
@@ -101,16 +100,28 @@ class TaskQueue:
                 )
 
     def missing(self, ids: Sequence[str]) -> list[str]:
-        """Which of these tasks are neither waiting nor under way."""
+        """Which of these tasks are neither waiting nor under way.
+
+        RQ's own word for a task is not enough: a worker that is killed between taking it from the queue
+        and beginning with it leaves it ``queued`` for ever, one that is killed later ``started``.
+        """
         with self._told(), self.redis.pipeline(transaction=False) as pipeline:
             for task_id in ids:
-                pipeline.hget(QueuedJob.key_for(task_id), "status")
-            states = pipeline.execute()
-        return [
-            task_id
-            for task_id, state in zip(ids, states, strict=True)
-            if state is None or (state.decode() if isinstance(state, bytes) else state) not in _THERE
-        ]
+                pipeline.hmget(QueuedJob.key_for(task_id), "status", "origin", "worker_name")
+            found = pipeline.execute()
+            checked: list[str] = []
+            for task_id, (status, origin, worker) in zip(ids, found, strict=True):
+                if status == b"queued":
+                    pipeline.lpos(f"{Queue.redis_queue_namespace_prefix}{_text(origin)}", task_id)
+                elif status == b"started":
+                    pipeline.hget(f"{Worker.redis_worker_namespace_prefix}{_text(worker)}", "birth")
+                else:
+                    continue
+                checked.append(task_id)
+            there = {
+                task_id for task_id, sign in zip(checked, pipeline.execute(), strict=True) if sign is not None
+            }
+        return [task_id for task_id in ids if task_id not in there]
 
     def claim(self, names: Sequence[str], seconds: float) -> list[str]:
         """Take names for a while; those of them that nobody else has."""
@@ -194,3 +205,7 @@ def shown(address: str) -> str:
     """An address without user, password and options, among which may be another."""
     scheme, separator, rest = address.partition("?")[0].partition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode()

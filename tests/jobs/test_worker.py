@@ -147,6 +147,21 @@ def test_what_redis_forgets_is_put_there_again(place: Place) -> None:
     assert set(place.calls().values()) == {1}
 
 
+def test_what_a_worker_took_and_never_began_is_found(place: Place) -> None:
+    place.upstream.respond(up.completion("Hello"))
+    job = place.submit(40)  # two chunks
+    queue = place.jobs.queue.named("maester-items")
+    first, second = queue.get_job_ids()
+    for task_id in (first, second):
+        place.redis.client.lrem(queue.key, 0, task_id)
+    place.redis.client.hset(f"rq:job:{second}", mapping={"status": "started", "worker_name": "dead"})
+    assert place.jobs.queue.missing([first, second]) == [first, second]
+    with Worker(place.folder):
+        until(lambda: place.ended(job.id))
+        check_accounts(place, job.id, 40)
+    assert set(place.calls().values()) == {1}
+
+
 def test_a_database_that_breaks_off_every_connection_costs_no_item(
     postgres_server: str, postgres_place: Place
 ) -> None:
