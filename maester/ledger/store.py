@@ -109,16 +109,6 @@ class Store:
         with self._lock:
             self._close()
 
-    def before_fork(self) -> None:
-        """Wait for the transaction under way and close the connection; none begins before `after_fork`."""
-        self._lock.acquire()
-        if self._database.sqlite:
-            self._close()
-
-    def after_fork(self) -> None:
-        """Let transactions begin again."""
-        self._lock.release()
-
     def _run(self, work: Callable[[Connection], None]) -> None:
         """Run a transaction; after one that failed the connection is another."""
         with self._lock:
@@ -395,14 +385,17 @@ _NOTHING: Mapping[str, Any] = {}
 
 
 def _before_fork() -> None:
+    """Wait for transactions under way and close their connections; none begins before the fork."""
     for store in tuple(_stores):
-        store.before_fork()
+        store._lock.acquire()
         _forking.append(store)
+        if store._database.sqlite:
+            store._close()
 
 
 def _after_fork() -> None:
     while _forking:
-        _forking.pop().after_fork()
+        _forking.pop()._lock.release()
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
