@@ -241,7 +241,7 @@ def _counted(outcomes: Sequence[Outcome]) -> dict[str, int]:
         if outcome.interrupted:
             counted["interrupted"] += 1
         if outcome.state == "pending":
-            counted["retried"] += 0 if outcome.interrupted else 1
+            counted["retried"] += outcome.begun and not outcome.interrupted
         else:
             counted[outcome.state] += 1
     counted["input_tokens"] = sum(outcome.input_tokens for outcome in outcomes)
@@ -274,6 +274,7 @@ _SETTLE = (
         status_code=bindparam("b_status"),
         result=bindparam("b_result"),
         ended_at=bindparam("b_ended"),
+        tries=_i.tries - bindparam("b_untried"),
     )
 )
 
@@ -292,6 +293,7 @@ def _settlements(chunk: Chunk, outcomes: Sequence[Outcome]) -> list[dict[str, An
             "b_status": outcome.status_code,
             "b_result": outcome.result,
             "b_ended": None if outcome.state == "pending" else now,
+            "b_untried": 0 if outcome.begun else 1,
         }
         for outcome in outcomes
     ]
