@@ -50,10 +50,7 @@ class Row(NamedTuple):
 
 
 class Store:
-    """A connection that only writes, for one thread.
-
-    A fork waits for the transaction under way, and finds no connection: see `Database.before_fork`.
-    """
+    """A connection that only writes, for one thread."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -385,7 +382,7 @@ _NOTHING: Mapping[str, Any] = {}
 
 
 def _before_fork() -> None:
-    """Wait for transactions under way and close their connections; none begins before the fork."""
+    """Wait for transactions under way and close their connections, see `Database.before_fork`."""
     for store in tuple(_stores):
         store._lock.acquire()
         _forking.append(store)
