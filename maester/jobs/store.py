@@ -219,6 +219,12 @@ class JobStore:
         taken = taken.values(holder=holder, lease_until=now + lease_s)
         return self.database.write(lambda connection: connection.execute(taken).rowcount == 1)
 
+    def let_go(self, job_id: str, holder: str) -> None:
+        """Give back a job that was taken, if it still is."""
+        held = update(schema.jobs).where(_j.id == job_id, _j.holder == holder)
+        held = held.values(holder=None, lease_until=None)
+        self.database.write(lambda connection: connection.execute(held))
+
     def finalize(self, job_id: str, holder: str, lease_s: float) -> bool:
         """Take a job of which nothing is left to run, to end it; whether it is one and nobody else has it."""
         now = time.time()

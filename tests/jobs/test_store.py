@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,29 @@ def test_cancelling_ends_what_waits_and_lets_finish_what_runs(stores: Stores) ->
     assert (ended.state, ended.progress.done, ended.progress.cancelled) == ("cancelled", 1, 9)
     stores.jobs.cancel(job.id)
     assert stores.jobs.require(job.id).state == "cancelled"
+
+
+def test_a_job_that_is_cancelled_while_it_is_prepared_can_be_ended_at_once(stores: Stores) -> None:
+    job, _ = stores.jobs.create(a_job(input_file_id="file_a"), None)
+    taken = partial(stores.jobs.claim, job.id, "preparer", 300.0, ("validating",))
+    assert taken()
+    stores.jobs.cancel(job.id)
+    assert not taken()  # which tells whoever prepares it to leave off
+    assert not stores.jobs.finalize(job.id, "another", 300.0)
+    stores.jobs.let_go(job.id, "another")
+    assert not stores.jobs.finalize(job.id, "another", 300.0)
+    stores.jobs.let_go(job.id, "preparer")
+    assert stores.jobs.finalize(job.id, "another", 300.0)
+
+
+def test_what_was_not_begun_is_no_try(stores: Stores) -> None:
+    job = stores.make(2)
+    chunk = stores.take(job).chunk
+    stores.chunks.advance(chunk, [], want=2, identify=stores.identify)
+    back = [Outcome(0, "pending", begun=False), Outcome(1, "pending")]
+    stores.chunks.advance(chunk, back)
+    assert [item.tries for item in stores.items(job)] == [0, 1]
+    assert stores.jobs.require(job.id).progress.retried == 1
 
 
 def test_a_job_is_deleted_with_its_items_after_its_time(stores: Stores) -> None:
