@@ -16,7 +16,8 @@ from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 from maester.database import Database, schema
 
 from .model import Chunk, Item, ItemState, Job, Outcome
-from .store import JobStore, item_of
+from .rows import item_of
+from .store import JobStore
 
 _j, _c, _i = schema.jobs.c, schema.job_chunks.c, schema.job_items.c
 

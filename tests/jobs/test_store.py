@@ -128,6 +128,21 @@ def test_an_idempotency_key_makes_one_job(stores: Stores) -> None:
     assert stores.jobs.earlier("", "unused", "h") is None
 
 
+def test_a_job_whose_maker_died_is_made_by_the_same_request(stores: Stores) -> None:
+    def dying() -> Iterator[NewItem]:
+        yield NewItem("1")
+        raise KeyboardInterrupt
+
+    told = {"idempotency_key": "k", "idempotency_hash": "h"}
+    first = a_job(**told)
+    with pytest.raises(KeyboardInterrupt):
+        stores.jobs.create(first, dying())
+    again, made = stores.jobs.create(a_job(**told), [NewItem("1"), NewItem("2")])
+    assert (again.id, made, again.state) == (first.id, True, "queued")
+    assert [item.body for item in stores.items(again)] == ["1", "2"]
+    assert stores.jobs.create(a_job(**told), [NewItem("1"), NewItem("2")]) == (again, False)
+
+
 def test_jobs_are_listed_newest_first_and_go_on_after_one(stores: Stores) -> None:
     now = time.time()
     made = [stores.make(1, created_at=now + (index // 2), owner="me") for index in range(6)]
