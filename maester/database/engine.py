@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,8 @@ _inherited: list[Engine] = []
 """Engines of the parent process, kept alive and untouched: closing a connection that a fork
 inherited would speak to the parent's server session, or drop SQLite's locks."""
 
+_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+
 
 class Database:
     """One address, opened lazily and once in every process.
@@ -50,6 +53,7 @@ class Database:
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._pid = 0
+        _databases.add(self)
 
     @property
     def display_url(self) -> str:
@@ -131,6 +135,18 @@ class Database:
             engine, self._engine = self._engine, None
             if engine is not None and self._pid == os.getpid():
                 engine.dispose()
+
+    def before_fork(self) -> None:
+        """Close connections to SQLite that nobody uses; the next use opens others.
+
+        SQLite takes for its process's own what locks a fork copied from its parent, and does not ask the
+        kernel for them. Once the parent is dead, others take such a process's file for nobody's, remove
+        the log that it still writes to, and what it commits is lost without a word.
+        Source: https://www.sqlite.org/howtocorrupt.html §2.6.
+        """
+        engine = self._engine
+        if self.sqlite and engine is not None and self._pid == os.getpid():
+            engine.dispose()
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
@@ -230,3 +246,11 @@ def _private_file(path: Path) -> None:
         return
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+def _before_fork() -> None:
+    for database in tuple(_databases):
+        database.before_fork()
+
+
+os.register_at_fork(before=_before_fork)

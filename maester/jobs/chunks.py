@@ -16,7 +16,8 @@ from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 from maester.database import Database, schema
 
 from .model import Chunk, Item, ItemState, Job, Outcome
-from .store import JobStore, item_of
+from .rows import item_of
+from .store import JobStore
 
 _j, _c, _i = schema.jobs.c, schema.job_chunks.c, schema.job_items.c
 
@@ -241,7 +242,7 @@ def _counted(outcomes: Sequence[Outcome]) -> dict[str, int]:
         if outcome.interrupted:
             counted["interrupted"] += 1
         if outcome.state == "pending":
-            counted["retried"] += 0 if outcome.interrupted else 1
+            counted["retried"] += outcome.begun and not outcome.interrupted
         else:
             counted[outcome.state] += 1
     counted["input_tokens"] = sum(outcome.input_tokens for outcome in outcomes)
@@ -274,6 +275,7 @@ _SETTLE = (
         status_code=bindparam("b_status"),
         result=bindparam("b_result"),
         ended_at=bindparam("b_ended"),
+        tries=_i.tries - bindparam("b_untried"),
     )
 )
 
@@ -292,6 +294,7 @@ def _settlements(chunk: Chunk, outcomes: Sequence[Outcome]) -> list[dict[str, An
             "b_status": outcome.status_code,
             "b_result": outcome.result,
             "b_ended": None if outcome.state == "pending" else now,
+            "b_untried": 0 if outcome.begun else 1,
         }
         for outcome in outcomes
     ]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from maester.runtime import Runtime
 
 from . import lines
+from .holding import LEASE_S, Hold, HoldLost
 from .model import Job
 from .recovery import holder_name
 from .service import Jobs
 
-LEASE_S = 300.0
-_RENEW_S = 30.0
 _DAY_S = 86_400
 
 
@@ -28,11 +26,14 @@ def finish(runtime: Runtime, jobs: Jobs, job_id: str) -> Job | None:
     job = jobs.store.require(job_id)
     values: dict[str, str | None] = {}
     if job.kind == "batch":
-        renew = _Renewal(lambda: jobs.store.finalize(job_id, holder, LEASE_S))
-        values = {
-            "output_file_id": _write(jobs, job, "output", ("done",), renew),
-            "error_file_id": _write(jobs, job, "error", ("failed", "cancelled"), renew),
-        }
+        hold = Hold(lambda: jobs.store.finalize(job_id, holder, LEASE_S))
+        try:
+            values = {
+                "output_file_id": _write(jobs, job, "output", ("done",), hold),
+                "error_file_id": _write(jobs, job, "error", ("failed", "cancelled"), hold),
+            }
+        except HoldLost:
+            return None
     jobs.store.end(job, _state(job), **values)
     return jobs.store.require(job_id)
 
@@ -45,20 +46,7 @@ def _state(job: Job) -> str:
     return "completed"
 
 
-class _Renewal:
-    """Keeps a lease on a job while its files are written."""
-
-    def __init__(self, renew: Callable[[], bool]) -> None:
-        self._renew = renew
-        self._next = time.monotonic() + _RENEW_S
-
-    def __call__(self) -> None:
-        if time.monotonic() >= self._next:
-            self._renew()
-            self._next = time.monotonic() + _RENEW_S
-
-
-def _write(jobs: Jobs, job: Job, name: str, states: tuple[str, ...], renew: _Renewal) -> str | None:
+def _write(jobs: Jobs, job: Job, name: str, states: tuple[str, ...], hold: Hold) -> str | None:
     """Write a file of items, one a line; its id, or ``None`` where there is none of them."""
     one = next(jobs.store.each_item(job.id, states), None)
     if one is None:
@@ -67,7 +55,7 @@ def _write(jobs: Jobs, job: Job, name: str, states: tuple[str, ...], renew: _Ren
 
     def data() -> Iterator[bytes]:
         for item in jobs.store.each_item(job.id, states):
-            renew()
+            hold()
             yield line(job, item)
 
     return jobs.files.create(

@@ -124,6 +124,7 @@ class Outcome:
 
     :param state: ``pending`` for one that is to be tried again.
     :param result: JSON text.
+    :param begun: whether its provider may have been called; if not, this was no try.
     :param after_s: for ``pending``: seconds until it may be tried again.
     :param cost_usd: whole number of 1e-12 USD; ``None`` where it is not known.
     """
@@ -136,6 +137,7 @@ class Outcome:
     output_tokens: int = 0
     cost_usd: int | None = 0
     interrupted: bool = False
+    begun: bool = True
     after_s: float = 0.0
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import orjson
 
@@ -11,27 +12,32 @@ from maester.ledger.queries import Filter
 from maester.model import Caller
 from maester.runtime import Runtime
 
+from .holding import Hold
 from .model import Job, NewItem
 from .queue import Task
 from .reading import Defaults, Reader
 from .service import Jobs
 from .validation import MAX_LINES, Limits, items, validate
 
+T = TypeVar("T")
+
 _ENVELOPE = 2
 """Levels of nesting that a line of a batch adds to the request in it."""
 
 
-def prepare_job(runtime: Runtime, jobs: Jobs, job: Job) -> None:
+def prepare_job(runtime: Runtime, jobs: Jobs, job: Job, hold: Hold) -> None:
     """Make a job's items and let it be run; or end it as failed, with what is wrong with its file.
 
     Nothing of a file is kept in memory but the line at hand and the requests' own ids. May be done
     again after it was broken off.
 
+    :param hold: called at each line.
+    :raises HoldLost: when the job was cancelled meanwhile, or taken over.
     :raises LedgerError: when the database does not do its part; the job then waits to be prepared again.
     :raises QueueUnavailable: when Redis does not answer; its chunks are then put into the queue later.
     """
     if job.kind == "evaluate":
-        made = jobs.store.fill(job.id, _selected(runtime, job))
+        made = jobs.store.fill(job.id, _held(_selected(runtime, job), hold))
     else:
         file_id = job.input_file_id or ""
         limits = _limits(runtime, job)
@@ -42,15 +48,24 @@ def prepare_job(runtime: Runtime, jobs: Jobs, job: Job) -> None:
             jobs.store.end(job, "failed", errors=[error])
             return
         longest = limits.max_line_bytes
-        errors, _ = validate(jobs.files.lines(file_id, longest), _reader(runtime, job), limits)
+        errors, _ = validate(_held(jobs.files.lines(file_id, longest), hold), _reader(runtime, job), limits)
         if errors:
             jobs.store.end(job, "failed", errors=errors)
             return
-        made = jobs.store.fill(job.id, items(jobs.files.lines(file_id), _reader(runtime, job)))
+        lines = _held(jobs.files.lines(file_id), hold)
+        made = jobs.store.fill(job.id, items(lines, _reader(runtime, job)))
+    if made.state == "cancelling":
+        jobs.store.end_waiting(job.id, "cancelled")
     if made.total:
         jobs.dispatch(job.id)
     else:
         jobs.queue.put([Task("finish", (job.id,), f"{job.id}-finish")])
+
+
+def _held(values: Iterable[T], hold: Hold) -> Iterator[T]:
+    for value in values:
+        hold()
+        yield value
 
 
 def _reader(runtime: Runtime, job: Job) -> Reader:

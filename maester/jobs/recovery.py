@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +20,7 @@ import orjson
 from maester.database.schema import floor_pico
 from maester.errors import Interrupted
 from maester.ids import request_id as new_request_id
+from maester.ledger.journal import SUFFIX
 from maester.runtime import Runtime
 from maester.web.errors import error_body
 
@@ -27,6 +30,7 @@ from .model import CHAT, GENERATE, Item, Outcome
 Record = Mapping[str, Any]
 
 _SWEEP_S = 10.0
+_LOOK_S = 0.05
 
 
 def holder_name() -> str:
@@ -44,10 +48,9 @@ def resolve(runtime: Runtime, taken: Taken) -> list[Outcome]:
     """
     if not taken.stuck:
         return []
-    replay(runtime)
-    own = gone(taken.former)
+    known = _replayed(runtime, taken.former)
     fail = taken.job.spec.get("on_interrupted") == "fail"
-    return [_resolved(runtime, item, never_called=own, fail=fail) for item in taken.stuck]
+    return [_resolved(runtime, item, never_called=known, fail=fail) for item in taken.stuck]
 
 
 def replay(runtime: Runtime) -> None:
@@ -56,6 +59,22 @@ def replay(runtime: Runtime) -> None:
         sweep = getattr(sink, "sweep", None)
         if sweep is not None:
             sweep(_SWEEP_S)
+
+
+def _replayed(runtime: Runtime, holder: str | None) -> bool:
+    """Whether the holder is dead and the ledger has all that it wrote.
+
+    A janitor may have its journal at hand just now: it is deleted when the ledger has it.
+    """
+    dead = gone(holder)  # asked before: what it wrote between the replay and its death would be missed
+    pid = (holder or "").split(":")[1] if dead else ""
+    until = time.monotonic() + _SWEEP_S
+    while True:
+        replay(runtime)
+        left = dead and any(runtime.settings.journal_dir.glob(f"*-{pid}-*{SUFFIX}"))
+        if not left or time.monotonic() > until:
+            return dead and not left
+        time.sleep(_LOOK_S)
 
 
 def gone(holder: str | None) -> bool:
@@ -76,31 +95,32 @@ def gone(holder: str | None) -> bool:
 def _resolved(runtime: Runtime, item: Item, *, never_called: bool, fail: bool) -> Outcome:
     record = runtime.ledger.get(item.request_id) if item.request_id else None
     if record is None and never_called:
-        return Outcome(item.number, "pending")
+        return Outcome(item.number, "pending", begun=False)
+    spent = Outcome(item.number, "pending", cost_usd=None) if record is None else _spent(item, record)
     if record is not None and record["status"] == "ok":
         body = _answer(item, record)
         if body is not None:
-            return _recovered(item, record, body)
+            return replace(spent, state="done", status_code=200, result=orjson.dumps(body).decode())
     if record is not None and record["status"] == "error":
-        return Outcome(item.number, "pending")
+        return spent
     if not fail:
-        return Outcome(item.number, "pending", cost_usd=None, interrupted=True)
+        return replace(spent, interrupted=True)
     error = Interrupted("The worker died while this request was under way; it may have been charged.")
     told = orjson.dumps(error_body(error, "openai", item.request_id or "")).decode()
-    return Outcome(item.number, "failed", error.http_status, told, cost_usd=None, interrupted=True)
+    return replace(spent, state="failed", status_code=error.http_status, result=told, interrupted=True)
 
 
-def _recovered(item: Item, record: Record, body: Mapping[str, Any]) -> Outcome:
+def _spent(item: Item, record: Record) -> Outcome:
+    """What an inference on record consumed, as the outcome of an item that is to be tried again."""
     usage, cost = record.get("usage") or {}, record.get("cost") or {}
     total = cost.get("total_cost_usd")
+    amount = None if total is None else floor_pico(Decimal(total))
     return Outcome(
         item.number,
-        "done",
-        200,
-        orjson.dumps(body).decode(),
+        "pending",
         input_tokens=usage.get("input_tokens", 0),
         output_tokens=usage.get("output_tokens", 0),
-        cost_usd=None if total is None else floor_pico(Decimal(total)),
+        cost_usd=amount if record.get("attempts") or record["status"] != "error" else 0,
     )
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 
 import orjson
 
@@ -87,17 +88,31 @@ class ChunkRunner:
         return self._chunks.close(chunk)
 
     def time_out(self, chunk: Chunk) -> None:
-        """End a chunk because the job's time is over: what is done is written, the rest fails."""
+        """End a chunk because the job's time is over: what is done is written, the rest fails.
+
+        What is broken off may be charged for: its cost is not known.
+        """
         error = JobTimeout("The job's time was over before this was done.")
+        status, result = error.http_status, told(error)
         with suppress(LeaseLost):
-            self._flight.clear()
             while not self._done.empty():
-                _, outcome = self._done.get_nowait()
-                if outcome is not None and outcome.state != "pending":
-                    self._outcomes.append(outcome)
+                self._take(*self._done.get_nowait())
+            self._recall()
+            self._outcomes += [
+                Outcome(number, "failed", status, result, cost_usd=None) for number in self._flight
+            ]
+            self._flight.clear()
             outcomes, self._outcomes = self._outcomes, []
-            self._chunks.advance(chunk, [each for each in outcomes if each.state != "pending"])
-            self._chunks.end_rest(chunk, "failed", status_code=error.http_status, result=told(error))
+            self._chunks.advance(
+                chunk,
+                [
+                    replace(each, state="failed", status_code=status, result=result)
+                    if each.state == "pending" and each.begun
+                    else each
+                    for each in outcomes
+                ],
+            )
+            self._chunks.end_rest(chunk, "failed", status_code=status, result=result)
             self._chunks.close(chunk)
 
     def _work(self, chunk: Chunk, pool: ThreadPoolExecutor) -> tuple[str, bool]:
@@ -160,18 +175,20 @@ class ChunkRunner:
             time.sleep(0.1)
             return
         with suppress(queue.Empty):
-            item, outcome = self._done.get(timeout=_GATHER_S if self._outcomes else _LOOK_S / 2)
+            self._take(*self._done.get(timeout=_GATHER_S if self._outcomes else _LOOK_S / 2))
             while True:
-                self._flight.pop(item.number, None)
-                self._outcomes.append(outcome or Outcome(item.number, "pending"))
-                item, outcome = self._done.get_nowait()
+                self._take(*self._done.get_nowait())
+
+    def _take(self, item: Item, outcome: Outcome | None) -> None:
+        self._flight.pop(item.number, None)
+        self._outcomes.append(outcome or Outcome(item.number, "pending", begun=False))
 
     def _recall(self) -> None:
         """Take back what was begun on record and not in fact."""
         for number, future in tuple(self._flight.items()):
             if future.cancel():
                 del self._flight[number]
-                self._outcomes.append(Outcome(number, "pending"))
+                self._outcomes.append(Outcome(number, "pending", begun=False))
 
     def _one(self, item: Item) -> None:
         outcome: Outcome | None

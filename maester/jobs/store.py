@@ -7,26 +7,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import islice
+from secrets import token_hex
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from maester.database import Database, schema
 from maester.errors import Conflict, IdempotencyMismatch, NotFound
 
-from .model import Item, ItemState, Job, Json, Kind, NewItem, Progress
+from .holding import LEASE_S, Hold, HoldLost
+from .model import Item, ItemState, Job, Json, Kind, NewItem
+from .rows import STORED, item_of, job_of, progress_of
 
 _j, _c, _i = schema.jobs.c, schema.job_chunks.c, schema.job_items.c
 _BATCH = 5_000
+_LOOK_S = 0.1
 _Items = list[Item]
 _Jobs = list[Job]
-_COUNTERS = tuple(each.name for each in fields(Progress))
-_OF_ITEM = tuple(each.name for each in fields(Item))
-_STORED = tuple(each.name for each in fields(Job) if each.name != "progress")
 
 
 class JobStore:
@@ -47,16 +48,20 @@ class JobStore:
         :param job: its state is ``validating`` until all items are written.
         :param items: ``None`` for a job whose items are made later, see `fill`.
         :returns: the job and whether it was made: with an idempotency key that was used before, the
-            earlier one is returned.
+            earlier one is returned, once it is wholly there. If its maker died meanwhile, it is made
+            from these items, which are the same.
         :raises IdempotencyMismatch: when that was for another request.
         """
-        values = {name: getattr(job, name) for name in _STORED}
+        values = {name: getattr(job, name) for name in STORED}
         values |= {
             "state": "validating",
             "spec": orjson.dumps(dict(job.spec)).decode(),
             "errors": None,
             "webhook_tries": 0,
         }
+        maker = f"maker:{token_hex(8)}"
+        if items is not None:
+            values |= {"holder": maker, "lease_until": time.time() + LEASE_S}
 
         def work(connection: Connection) -> bool:
             try:
@@ -69,16 +74,40 @@ class JobStore:
             made = self.earlier(job.owner, job.idempotency_key or "", job.idempotency_hash or "")
             if made is None:
                 raise Conflict("The job that this Idempotency-Key was used for has just been deleted.")
+            if items is None:
+                return made, False
+            while made.state == "validating":
+                if self.claim(made.id, maker, LEASE_S, ("validating",)):
+                    return self._make(made.id, items, maker), True
+                time.sleep(_LOOK_S)
+                made = self.require(made.id)
             return made, False
         if items is None:
             return replace(job, state="validating"), True
-        return self.fill(job.id, items), True
+        return self._make(job.id, items, maker), True
+
+    def _make(self, job_id: str, items: Iterable[NewItem], maker: str) -> Job:
+        """Write the items of a job whose maker has them."""
+        hold = Hold(lambda: self.claim(job_id, maker, LEASE_S, ("validating", "cancelling")))
+
+        def held() -> Iterator[NewItem]:
+            for item in items:
+                hold()
+                yield item
+
+        try:
+            return self.fill(job_id, held())
+        except HoldLost as lost:
+            raise Conflict("The job was made anew by another request with its Idempotency-Key.") from lost
+        finally:
+            self.let_go(job_id, maker)
 
     def fill(self, job_id: str, items: Iterable[NewItem]) -> Job:
         """Write the items of a job that is ``validating``, in steps, and let it be run.
 
         Begins anew where an earlier try was broken off.
         """
+        self._delete_items(job_id)
         self.database.write(lambda connection: _clear(connection, job_id))
         total = 0
         for batch in _batches(items):
@@ -110,7 +139,7 @@ class JobStore:
         def work(connection: Connection) -> Job | None:
             query = select(schema.jobs).where(_j.id == job_id)
             row = connection.execute(query if owner is None else query.where(_j.owner == owner)).first()
-            return _job(row, _progress(connection, [job_id]).get(job_id)) if row is not None else None
+            return job_of(row, progress_of(connection, [job_id]).get(job_id)) if row is not None else None
 
         return self.database.read(work)
 
@@ -147,15 +176,15 @@ class JobStore:
                 older = and_(_j.created_at == last.created_at, _j.id < last.id)
                 query = query.where(or_(_j.created_at < last.created_at, older))
             rows = connection.execute(query).all()
-            progress = _progress(connection, [row.id for row in rows])
-            return [_job(row, progress.get(row.id)) for row in rows]
+            progress = progress_of(connection, [row.id for row in rows])
+            return [job_of(row, progress.get(row.id)) for row in rows]
 
         return self.database.read(work)
 
     def live(self) -> Sequence[Job]:
         """Jobs that have not ended, oldest first, without their progress."""
         query = select(schema.jobs).where(_j.ended_at.is_(None)).order_by(_j.created_at)
-        return self.database.read(lambda connection: [_job(row) for row in connection.execute(query)])
+        return self.database.read(lambda connection: [job_of(row) for row in connection.execute(query)])
 
     def cancel(self, job_id: str) -> None:
         """Ask for a job's end: nothing new is begun, what is under way is finished."""
@@ -219,6 +248,12 @@ class JobStore:
         taken = taken.values(holder=holder, lease_until=now + lease_s)
         return self.database.write(lambda connection: connection.execute(taken).rowcount == 1)
 
+    def let_go(self, job_id: str, holder: str) -> None:
+        """Give back a job that was taken, if it still is."""
+        held = update(schema.jobs).where(_j.id == job_id, _j.holder == holder)
+        held = held.values(holder=None, lease_until=None)
+        self.database.write(lambda connection: connection.execute(held))
+
     def finalize(self, job_id: str, holder: str, lease_s: float) -> bool:
         """Take a job of which nothing is left to run, to end it; whether it is one and nobody else has it."""
         now = time.time()
@@ -265,7 +300,7 @@ class JobStore:
     def webhooks_due(self) -> _Jobs:
         """Jobs that have ended, and somebody is to be told of it now."""
         query = select(schema.jobs).where(_j.webhook_state == "waiting", _j.webhook_at <= time.time())
-        return self.database.read(lambda connection: [_job(row) for row in connection.execute(query)])
+        return self.database.read(lambda connection: [job_of(row) for row in connection.execute(query)])
 
     def discard(self, job_id: str) -> None:
         """Delete a job that was never wholly written down, and whose maker told nobody of it."""
@@ -280,15 +315,25 @@ class JobStore:
     def purge(self, before: float) -> int:
         """Delete the jobs that ended before a moment, with their items; how many there were."""
         query = select(_j.id).where(_j.ended_at < before).limit(100)
+        ids = self.database.read(lambda connection: list(connection.execute(query).scalars()))
+        for job_id in ids:
+            self._delete_items(job_id)
 
-        def work(connection: Connection) -> int:
-            ids = list(connection.execute(query).scalars())
-            for job_id in ids:
+            def work(connection: Connection, job_id: str = job_id) -> None:
                 _clear(connection, job_id)
                 connection.execute(delete(schema.jobs).where(_j.id == job_id))
-            return len(ids)
 
-        return self.database.write(work)
+            self.database.write(work)
+        return len(ids)
+
+    def _delete_items(self, job_id: str) -> None:
+        """Delete a job's items in steps: nobody else can write to SQLite meanwhile."""
+        last = select(func.max(_i.number)).where(_i.job_id == job_id)
+        end = self.database.read(lambda connection: connection.execute(last).scalar())
+        for first in range(0, -1 if end is None else end + 1, _BATCH):
+            part = and_(_i.job_id == job_id, _i.number.between(first, first + _BATCH - 1))
+            gone = delete(schema.job_items).where(part)
+            self.database.write(lambda connection, gone=gone: connection.execute(gone))  # type: ignore[misc]
 
     def earlier(self, owner: str, key: str, request_hash: str) -> Job | None:
         """The job that was made with an idempotency key, if one was.
@@ -342,27 +387,3 @@ def _batches(items: Iterable[NewItem]) -> Iterator[list[NewItem]]:
     iterator = iter(items)
     while batch := list(islice(iterator, _BATCH)):
         yield batch
-
-
-def _progress(connection: Connection, ids: Sequence[str]) -> dict[str, Progress]:
-    if not ids:
-        return {}
-    sums = [func.sum(_c[name]).label(name) for name in _COUNTERS]
-    query = select(_c.job_id, *sums).where(_c.job_id.in_(ids)).group_by(_c.job_id)
-    return {
-        row.job_id: Progress(**{name: int(getattr(row, name)) for name in _COUNTERS})
-        for row in connection.execute(query)
-    }
-
-
-def _job(row: Row[Any], progress: Progress | None = None) -> Job:
-    values = {name: getattr(row, name) for name in _STORED}
-    values["spec"] = orjson.loads(row.spec)
-    values["errors"] = tuple(orjson.loads(row.errors)) if row.errors else ()
-    return Job(**values, progress=progress or Progress())
-
-
-def item_of(row: Row[Any], **changes: Any) -> Item:
-    """An item as its row has it, with changes."""
-    values = {name: getattr(row, name) for name in _OF_ITEM}
-    return Item(**{**values, **changes})

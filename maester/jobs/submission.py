@@ -116,10 +116,12 @@ class Submission:
         return self._jobs.submit(made, None)
 
     def _earlier(self, request_hash: str | None, origin: Origin) -> Job | None:
-        """The job that was made with the same key before."""
+        """The job that was made with the same key before, unless its maker still has to write it down."""
         if request_hash is None or origin.idempotency_key is None:
             return None
-        return self._jobs.store.earlier(origin.owner, origin.idempotency_key, request_hash)
+        found = self._jobs.store.earlier(origin.owner, origin.idempotency_key, request_hash)
+        unmade = found is not None and found.state == "validating" and found.kind == "generate"
+        return None if unmade and found is not None and found.input_file_id is None else found
 
     def _new(self, kind: Kind, body: Json, origin: Origin, request_hash: str | None) -> Job:
         now, settings = time.time(), self._settings

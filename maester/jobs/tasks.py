@@ -22,6 +22,7 @@ from maester.runtime import Runtime
 
 from . import finishing, preparation, recovery, webhooks
 from .chunks import LeaseLost, Taken
+from .holding import LEASE_S, Hold, HoldLost
 from .model import Item, Job, Outcome
 from .performing import Inferrer, Performer
 from .queue import Task
@@ -55,9 +56,19 @@ def _context() -> tuple[Runtime, Jobs]:
 def prepare(job_id: str) -> None:
     """Read and check the file that a job is made from, and let it be run."""
     runtime, jobs = _context()
-    if not jobs.store.claim(job_id, recovery.holder_name(), finishing.LEASE_S, ("validating",)):
+    holder = recovery.holder_name()
+
+    def take() -> bool:
+        return jobs.store.claim(job_id, holder, LEASE_S, ("validating",))
+
+    if not take():
         return
-    preparation.prepare_job(runtime, jobs, jobs.store.require(job_id))
+    try:
+        preparation.prepare_job(runtime, jobs, jobs.store.require(job_id), Hold(take))
+    except HoldLost:
+        log.info("Job %s is not prepared further: it was cancelled or taken over.", job_id)
+    finally:
+        jobs.store.let_go(job_id, holder)
     _follow(runtime, jobs, job_id)
 
 

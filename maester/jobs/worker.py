@@ -16,6 +16,7 @@ from rq.serializers import JSONSerializer
 from maester.runtime import Runtime
 
 from . import tasks
+from .processes import die_with_parent
 from .service import Jobs
 
 _MONITOR_S = 10
@@ -46,12 +47,18 @@ class JobWorker(Worker):
             self.kill_horse(signal.SIGTERM)
 
     def main_work_horse(self, job: QueuedJob, queue: Queue) -> None:
-        """Run a task in the forked process; what was recorded is in the ledger before it ends."""
+        """Run a task in the forked process; what was recorded is in the ledger before it ends.
+
+        Without its worker, which nobody could tell to end any more, it hands back what it has not begun.
+        """
         random.seed()
         self._is_horse = True
         tasks.stopping.clear()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: tasks.stopping.set())
+        die_with_parent()
+        if os.getppid() != self.pid:
+            tasks.stopping.set()
         code = 1
         try:
             execution = self.execution

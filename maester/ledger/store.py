@@ -7,7 +7,9 @@ lock from its first row to its last.
 
 from __future__ import annotations
 
+import os
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
@@ -17,6 +19,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import BigInteger, Boolean, Column, Connection, Double, Engine, Integer, Table, select
 from sqlalchemy.exc import DBAPIError
 
+from maester import native
 from maester.database import Database, schema
 
 from .codec import encode
@@ -28,6 +31,9 @@ _LONG = 512
 """Longest text, in characters, of a column with an index; PostgreSQL's B-trees take no more than
 2.7 kB. The document has the whole of it."""
 _LONG_TAG = 255
+
+_stores: weakref.WeakSet[Store] = weakref.WeakSet()
+_forking: list[Store] = []
 
 
 class Row(NamedTuple):
@@ -52,6 +58,8 @@ class Store:
         self._statements: dict[tuple[str, int], str] = {}
         self._engine: Engine | None = None
         self._connection: Connection | None = None
+        self._lock = native.original("_thread", "allocate_lock")()
+        _stores.add(self)
 
     def write(self, rows: Sequence[Row], *, fit: bool = False) -> None:
         """Write rows in one transaction; those that are there already stay as they are.
@@ -73,32 +81,43 @@ class Store:
             (schema.inference_tags, _each(records, tag_values)),
             (schema.evaluations, _each(records, evaluation_values)),
         )
-        connection = self._open()
-        try:
-            with connection.begin():
-                for table, values in tables:
-                    self._insert(connection, table, fitting(table, values) if fit else values)
-        except BaseException:
-            self.close()
-            raise
+
+        def work(connection: Connection) -> None:
+            for table, values in tables:
+                self._insert(connection, table, fitting(table, values) if fit else values)
+
+        self._run(work)
 
     def existing(self, ids: list[str]) -> set[str]:
         """Which of these inferences the ledger has."""
         found: set[str] = set()
-        connection = self._open()
         column = schema.inferences.c.request_id
-        try:
-            with connection.begin():
-                for start in range(0, len(ids), 500):
-                    query = select(column).where(column.in_(ids[start : start + 500]))
-                    found.update(connection.execute(query).scalars())
-        except BaseException:
-            self.close()
-            raise
+
+        def work(connection: Connection) -> None:
+            for start in range(0, len(ids), 500):
+                query = select(column).where(column.in_(ids[start : start + 500]))
+                found.update(connection.execute(query).scalars())
+
+        self._run(work)
         return found
 
     def close(self) -> None:
         """Close the connection; the next write opens another one."""
+        with self._lock:
+            self._close()
+
+    def _run(self, work: Callable[[Connection], None]) -> None:
+        """Run a transaction; after one that failed the connection is another."""
+        with self._lock:
+            connection = self._open()
+            try:
+                with connection.begin():
+                    work(connection)
+            except BaseException:
+                self._close()
+                raise
+
+    def _close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(DBAPIError):
@@ -360,3 +379,20 @@ def _each(records: Iterable[Mapping[str, Any]], values: Any) -> list[Values]:
 
 
 _NOTHING: Mapping[str, Any] = {}
+
+
+def _before_fork() -> None:
+    """Wait for transactions under way and close their connections, see `Database.before_fork`."""
+    for store in tuple(_stores):
+        store._lock.acquire()
+        _forking.append(store)
+        if store._database.sqlite:
+            store._close()
+
+
+def _after_fork() -> None:
+    while _forking:
+        _forking.pop()._lock.release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

@@ -20,6 +20,7 @@ from sqlalchemy import insert, select, text
 
 from maester.database import Database, migrate, schema
 from maester.errors import ConfigError, LedgerError
+from maester.ledger.store import Store
 
 
 def test_migrations_lead_to_the_schema_that_the_code_has(ledger_url: str) -> None:
@@ -138,6 +139,45 @@ def test_a_forked_child_opens_connections_of_its_own(tmp_path: Path) -> None:
         names = set(connection.execute(select(schema.meta.c.name)).scalars())
     database.close()
     assert names == {"parent", "child"}
+
+
+def test_what_a_fork_commits_outlives_its_parents_connections(tmp_path: Path) -> None:
+    """SQLite does not lock the file for a process that inherited its parent's open connections."""
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    database = Database(url)
+    database.prepare()
+    database.read(lambda connection: connection.execute(select(schema.meta.c.name)).all())
+    store = Store(database)
+    store.existing(["none"])
+    go, began = multiprocessing.Event(), multiprocessing.Event()
+
+    def note(name: str) -> None:
+        with database.begin() as connection:
+            connection.execute(insert(schema.meta).values(name=name, value="1", updated_at=1.0))
+
+    def child() -> None:
+        note("before")
+        began.set()
+        assert go.wait(30)
+        note("after")
+        os._exit(0)  # as if killed
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    assert began.wait(30)
+    database.close()  # as when the parent dies
+    store.close()
+    look = (
+        "import sys; from maester.database import Database; from sqlalchemy import text;"
+        "d = Database(sys.argv[1]);"
+        "print(*d.read(lambda c: c.execute(text('SELECT name FROM meta ORDER BY name')).scalars().all()));"
+        "d.close()"
+    )
+    subprocess.run([sys.executable, "-c", look, url], check=True, timeout=60)
+    go.set()
+    process.join(30)
+    found = subprocess.run([sys.executable, "-c", look, url], check=True, timeout=60, capture_output=True)
+    assert {b"before", b"after"} <= set(found.stdout.split())
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,21 @@ def test_an_idempotency_key_makes_one_job(stores: Stores) -> None:
     assert stores.jobs.earlier("", "unused", "h") is None
 
 
+def test_a_job_whose_maker_died_is_made_by_the_same_request(stores: Stores) -> None:
+    def dying() -> Iterator[NewItem]:
+        yield NewItem("1")
+        raise KeyboardInterrupt
+
+    told = {"idempotency_key": "k", "idempotency_hash": "h"}
+    first = a_job(**told)
+    with pytest.raises(KeyboardInterrupt):
+        stores.jobs.create(first, dying())
+    again, made = stores.jobs.create(a_job(**told), [NewItem("1"), NewItem("2")])
+    assert (again.id, made, again.state) == (first.id, True, "queued")
+    assert [item.body for item in stores.items(again)] == ["1", "2"]
+    assert stores.jobs.create(a_job(**told), [NewItem("1"), NewItem("2")]) == (again, False)
+
+
 def test_jobs_are_listed_newest_first_and_go_on_after_one(stores: Stores) -> None:
     now = time.time()
     made = [stores.make(1, created_at=now + (index // 2), owner="me") for index in range(6)]
@@ -220,6 +236,29 @@ def test_cancelling_ends_what_waits_and_lets_finish_what_runs(stores: Stores) ->
     assert (ended.state, ended.progress.done, ended.progress.cancelled) == ("cancelled", 1, 9)
     stores.jobs.cancel(job.id)
     assert stores.jobs.require(job.id).state == "cancelled"
+
+
+def test_a_job_that_is_cancelled_while_it_is_prepared_can_be_ended_at_once(stores: Stores) -> None:
+    job, _ = stores.jobs.create(a_job(input_file_id="file_a"), None)
+    taken = partial(stores.jobs.claim, job.id, "preparer", 300.0, ("validating",))
+    assert taken()
+    stores.jobs.cancel(job.id)
+    assert not taken()  # which tells whoever prepares it to leave off
+    assert not stores.jobs.finalize(job.id, "another", 300.0)
+    stores.jobs.let_go(job.id, "another")
+    assert not stores.jobs.finalize(job.id, "another", 300.0)
+    stores.jobs.let_go(job.id, "preparer")
+    assert stores.jobs.finalize(job.id, "another", 300.0)
+
+
+def test_what_was_not_begun_is_no_try(stores: Stores) -> None:
+    job = stores.make(2)
+    chunk = stores.take(job).chunk
+    stores.chunks.advance(chunk, [], want=2, identify=stores.identify)
+    back = [Outcome(0, "pending", begun=False), Outcome(1, "pending")]
+    stores.chunks.advance(chunk, back)
+    assert [item.tries for item in stores.items(job)] == [0, 1]
+    assert stores.jobs.require(job.id).progress.retried == 1
 
 
 def test_a_job_is_deleted_with_its_items_after_its_time(stores: Stores) -> None:

@@ -207,6 +207,8 @@ def test_a_job_whose_time_is_over_fails(place: Place) -> None:
     assert ended.state == "failed"
     assert ended.errors[0]["code"] == "job_timeout"
     assert ended.progress.failed == 30
+    assert ended.progress.retried == 0
+    assert ended.progress.unpriced == len(place.upstream.requests)  # may have been charged for
     assert "JobTimeoutException" in log
     queue = place.jobs.queue.named("maester-items")
     assert f"{job.id}-0-0" in queue.failed_job_registry.get_job_ids()
