@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MappingView
+from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from numbers import Number
 from typing import Any
 
@@ -43,7 +43,7 @@ def text_of(value: Any) -> str:
         return _json(value)
     if isinstance(value, Number):
         return str(value)
-    if isinstance(value, (Iterator, MappingView)) and not isinstance(value, LoopContext):
+    if isinstance(value, (Iterator, KeysView, ValuesView, ItemsView)) and not isinstance(value, LoopContext):
         return _json(list(value))
     said = "a method without its parentheses" if callable(value) else f"a {type(value).__name__}"
     raise TemplateRuntimeError(f"{said} is no text")
