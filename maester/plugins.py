@@ -202,7 +202,8 @@ class PluginLoader:
             ) -> None:
                 name, placed = _check(thing, **place)
                 if name in taken[_kind] or name in _mine:
-                    raise PluginConflictError(f"a {_kind} called {name!r} is already registered")
+                    article = "an" if _kind == "evaluator" else "a"
+                    raise PluginConflictError(f"{article} {_kind} called {name!r} is already registered")
                 _mine[name] = placed if owner is None else guarded(_kind, placed, owner)
 
             self._call(candidate, hook, {"register": register, "settings": section})

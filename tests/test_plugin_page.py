@@ -6,12 +6,15 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from maester import Check, Request, Runtime, hookspecs
 from maester.settings import Settings
+from maester.testing import check_pricing_source, check_provider
 
 PAGE = (Path(__file__).parent.parent / "docs" / "plugins.md").read_text(encoding="utf-8")
 
@@ -68,6 +71,20 @@ def test_a_stream_of_it_is_the_answer_in_one_piece(runtime: Runtime) -> None:
     stream = runtime.stream(asking("shout/any", "hello", stream=True))
     assert [chunk.body["choices"][0]["delta"]["content"] for chunk in stream] == ["HELLO"]
     assert stream.inference.error is None
+
+
+def test_the_better_provider_streams_and_is_charged(tmp_path: Path) -> None:
+    (source,) = re.findall(r"whose prices apply:\n\n```python\n(.*?)```", PAGE, re.DOTALL)
+    better = ModuleType("better_shout")
+    exec(source, better.__dict__)
+    check_provider(better.Shout(), model="any")
+    check_pricing_source(better.ShoutPrices(), model="shout/any")
+    with Runtime.build(settings=Settings(data_dir=tmp_path / "data"), plugins=[better]) as runtime:
+        stream = runtime.stream(asking("shout/any", "say it", stream=True))
+        pieces = [chunk.body["choices"][0]["delta"].get("content", "") for chunk in stream]
+        assert pieces[:3] == ["SAY", " ", "IT"]
+        assert stream.inference.cost is not None
+        assert stream.inference.cost.total_usd == Decimal("0.0000015")
 
 
 def test_every_hook_is_on_the_page() -> None:

@@ -43,6 +43,9 @@ def write_output(plan: Plan, table: Input, state: State, rows: int) -> Path:
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, output)
+    except OSError as exc:
+        said = f"{exc.strerror}. The answers are in {state.path}, and the same command writes them."
+        raise OSError(exc.errno, said, str(output)) from exc
     finally:
         draft.unlink(missing_ok=True)
     return output

@@ -150,11 +150,15 @@ def open_state(plan: Plan, table: Input, route: str, *, restart: bool = False) -
     :param route: where the model's name leads.
     :param restart: whether what there is is thrown away.
     :raises InvalidRequest: when the output belongs to a run of something else (saying what differs) or
-        to no run at all.
+        to no run at all, or its folder is not there.
     :raises Unavailable: when another process is at it.
     :raises OSError: when it cannot be written.
     """
     path = plan.output.with_name(plan.output.name + SUFFIX)
+    if not path.parent.is_dir():
+        raise InvalidRequest(
+            f"{plan.output}: there is no folder {path.parent}. Make it, or give another --output."
+        )
     if not restart and plan.output.exists() and not path.exists():
         raise InvalidRequest(
             f"{plan.output} is there and no run of this command wrote it; --restart replaces it."

@@ -17,6 +17,7 @@ import fcntl
 import os
 from array import array
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -202,10 +203,16 @@ class State:
         self._take(event, place)
 
     def _append(self, event: Json) -> None:
-        line = memoryview(orjson.dumps(event) + b"\n")
-        self._end += len(line)
-        while line:
-            line = line[os.write(self._file, line) :]
+        line = whole = memoryview(orjson.dumps(event) + b"\n")
+        try:
+            while line:
+                line = line[os.write(self._file, line) :]
+        except OSError as exc:
+            with suppress(OSError):  # half a line would spoil what is written behind it
+                os.ftruncate(self._file, self._end)
+            said = f"{exc.strerror}. What is done is kept, and the same command goes on from there."
+            raise OSError(exc.errno, said, str(self.path)) from exc
+        self._end += len(whole)
 
     def _take(self, event: Json, place: int) -> None:
         row, kind = event["row"], event["event"]

@@ -125,7 +125,7 @@ class PromptTemplate:
                 _ENVIRONMENT.globals,
             )
         except TemplateSyntaxError as exc:
-            raise InvalidRequest(f"{name}, line {exc.lineno}: {exc.message}.") from exc
+            raise InvalidRequest(f"{name}, line {exc.lineno}: {str(exc.message).rstrip('.')}.") from exc
         except (RecursionError, SyntaxError) as exc:
             raise InvalidRequest(f"{name}: it is nested too deeply to be read.") from exc
 
@@ -220,6 +220,10 @@ def _columns(tree: nodes.Template) -> dict[str, int]:
         of_row = isinstance(item.node, nodes.Name) and item.node.name == ROW
         if of_row and isinstance(key, nodes.Const) and isinstance(key.value, str):
             found.setdefault(key.value, item.lineno)
+    for member in tree.find_all(nodes.Getattr):
+        of_row = isinstance(member.node, nodes.Name) and member.node.name == ROW
+        if of_row and not hasattr(dict, member.attr):
+            found.setdefault(member.attr, member.lineno)
     return found
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from types import GeneratorType
+from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from numbers import Number
 from typing import Any
 
 from jinja2 import Undefined, pass_context
 from jinja2.exceptions import TemplateRuntimeError
-from jinja2.runtime import Context
+from jinja2.runtime import Context, LoopContext
 
 LONGEST_PROMPT = 4_000_000
 """Characters of a prompt, and of everything that a template makes on the way to it."""
@@ -28,7 +28,11 @@ class TooLarge(TemplateRuntimeError):
 
 
 def text_of(value: Any) -> str:
-    """A value as a prompt shows it: a text as it is, nothing for ``null``, anything else as JSON."""
+    """A value as a prompt shows it: a text as it is, nothing for ``null``, anything else as JSON.
+
+    :raises TemplateRuntimeError: for what is no value, such as a method that is not called. Python's own
+        words for it would go to the provider, with an address in this process's memory.
+    """
     if isinstance(value, str):
         return value
     if value is None:
@@ -37,9 +41,12 @@ def text_of(value: Any) -> str:
         return str(value)  # which raises, and says what is undefined
     if isinstance(value, (Mapping, list, tuple, bool)):
         return _json(value)
-    if isinstance(value, (GeneratorType, Iterator)):
+    if isinstance(value, Number):
+        return str(value)
+    if isinstance(value, (Iterator, KeysView, ValuesView, ItemsView)) and not isinstance(value, LoopContext):
         return _json(list(value))
-    return str(value)
+    said = "a method without its parentheses" if callable(value) else f"a {type(value).__name__}"
+    raise TemplateRuntimeError(f"{said} is no text")
 
 
 def _json(value: Any, indent: int | None = None) -> str:

@@ -61,3 +61,18 @@ def test_a_failure_while_writing_leaves_what_was_there(tmp_path: Path) -> None:
     state.close()
     assert plan.output.read_text() == "before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl", "out.jsonl.state"]
+
+
+def test_an_output_that_cannot_be_put_in_its_place_is_named_with_what_to_do(tmp_path: Path) -> None:
+    plan, table, state = parts(tmp_path, "out.csv")
+    plan.output.mkdir()
+    with pytest.raises(OSError, match=r"out\.csv\.state, and the same command writes them.*out\.csv'$"):
+        write_output(plan, table, state, 2)
+    state.close()
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("a\n1\n")
+    plan = Plan(PromptTemplate("{{ a }}"), "m", "said", tmp_path / "none" / "out.csv")
+    with pytest.raises(InvalidRequest, match=r"there is no folder .*none\. Make it"):
+        open_state(plan, Input(tmp_path / "in.csv"), "echo/m")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -99,4 +101,24 @@ def test_only_one_run_at_a_time_and_restarting_does_not_help(tmp_path: Path) -> 
     state.close()
     state = State(tmp_path / "s", {**HEADER, "run": "enrich_2"}, restart=True)
     assert (state.header["run"], state.status(1), state.resumed) == ("enrich_2", PENDING, False)
+    state.close()
+
+
+def test_a_full_disk_leaves_no_half_line_and_says_how_to_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    state = State(path, HEADER)
+    state.ended(1, result())
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, usual[1]))
+    try:
+        with pytest.raises(OSError, match=r"What is done is kept.*/s'$"):
+            state.ended(2, result())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+        signal.signal(signal.SIGXFSZ, ignored)
+    state.ended(3, result())
+    state.close()
+    state = State(path, HEADER)
+    assert [state.status(row) for row in (1, 2, 3)] == [OK, PENDING, OK]
     state.close()

@@ -30,6 +30,7 @@ def rendered(source: str, **values: Any) -> str:
         ("{% for t in tags %}{{ loop.index }}:{{ t }} {% else %}none{% endfor %}", {"tags": ["x"]}, "1:x "),
         ("{% if n > 2 %}many{% endif %}{{ n + 1 }}{{ a ~ n }}", {"n": 3, "a": "#"}, "many4#3"),
         ("{{ a.strip().upper() }}{{ a|replace(' ', '_') }}", {"a": " x "}, "X_x_"),
+        ("{{ row.a }}{{ row.items()|list|length }}{{ row.keys() }}", {"a": 1}, '11["a"]'),
         ("{{ o.k.deep }}{{ o.missing|default('-') }}", {"o": {"k": {"deep": 1}}}, "1-"),
     ],
 )
@@ -43,6 +44,11 @@ def test_what_a_prompt_is_made_of(source: str, values: dict[str, Any], expected:
         ("a\n{{ x", "p.j2, line 2: "),
         ("a\n{{ y }}", "p.j2, line 2: the input has no column 'y'. It has: x."),
         ("{{ row['y'] }}", "p.j2, line 1: the input has no column 'y'"),
+        ("{{ row.y }}", "p.j2, line 1: the input has no column 'y'"),
+        ("{{ x", "expected 'end of print statement'."),
+        ("{{ x.lower }}", "p.j2, line 1: a method without its parentheses is no text."),
+        ("{{ [x.lower] }}", "p.j2, line 1: a method without its parentheses is no text."),
+        ("{% for a in x %}{{ loop }}{% endfor %}", "p.j2, line 1: a method without its parentheses"),
         ("\n\n{{ x.z }}", "p.j2, line 3: "),
         ("{{ x }}{{ 1 / 0 }}", "p.j2, line 1: ZeroDivisionError"),
         ("  ", "p.j2: the prompt is empty."),
@@ -59,6 +65,7 @@ def test_errors_name_the_line(source: str, told: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         rendered(source, x="v")
     assert told in caught.value.message
+    assert not caught.value.message.endswith("..")
 
 
 @pytest.mark.parametrize(

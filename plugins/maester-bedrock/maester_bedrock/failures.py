@@ -91,7 +91,7 @@ def error_of(exc: Exception, provider: str, terms: Terms) -> Exception:
         return errors.BadProviderResponse(message, provider=provider)
     for kinds, advice in _NO_CREDENTIAL:
         if isinstance(exc, kinds):
-            message = f"Provider {provider} could not be asked: {exc} {advice}".strip()
+            message = f"Provider {provider} could not be asked: {str(exc).rstrip('.')}. {advice}".strip()
             return errors.ProviderAuth(message, provider=provider)
     if isinstance(exc, exceptions.NoRegionError):
         return _unusable(provider, "No AWS region is set: set region in [bedrock], or AWS_REGION.")

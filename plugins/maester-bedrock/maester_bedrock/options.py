@@ -39,7 +39,7 @@ class GuardrailSchema(Schema):
 class BedrockSchema(Schema):
     """``[bedrock]``; what is not set is found as every AWS tool finds it."""
 
-    region = _text("The AWS region; unset: `AWS_REGION`, the profile's.")
+    region = _text("The AWS region; unset: `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's.")
     profile = _text("A profile of `~/.aws/config`; unset: `AWS_PROFILE`, the default one.")
     endpoint_url = _text("Another address of the service, such as a VPC endpoint's.")
     bearer_token = _text(

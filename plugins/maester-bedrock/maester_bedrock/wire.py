@@ -7,6 +7,7 @@ that goes away closes the connection.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -59,7 +60,8 @@ class Wire:
             session.get_component("token_provider").insert_before("env", _FixedToken(options.bearer_token))
         self._client = session.create_client(
             "bedrock-runtime",
-            region_name=options.region,
+            # botocore itself knows AWS_DEFAULT_REGION alone; every other AWS SDK reads AWS_REGION first.
+            region_name=options.region or os.environ.get("AWS_REGION") or None,
             endpoint_url=options.endpoint_url,
             config=Config(
                 # Every attempt must be Maester's to see, count and charge.

@@ -92,6 +92,17 @@ def test_without_any_credential_the_error_says_what_to_set(
         bedrock().generate(call())
 
 
+def test_the_region_of_the_environment_is_found_under_both_names(
+    server: BedrockServer, bedrock: Make, call: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bedrock().generate(call())
+    monkeypatch.setenv("AWS_REGION", "us-west-2")
+    bedrock().generate(call())
+    bedrock(region="sa-east-1").generate(call())
+    regions = [request.headers["authorization"].split("/")[2] for request in server.requests]
+    assert regions == ["eu-central-1", "us-west-2", "sa-east-1"]
+
+
 def test_without_a_region_the_error_says_what_to_set(
     bedrock: Make, call: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
