@@ -10,6 +10,8 @@ from typing import Any
 
 import schemathesis
 
+from maester.web.schemas import MAX_MODEL
+
 _TAKEN = frozenset(
     {
         *("model", "messages", "prompt", "input", "stream", "stream_options", "max_tokens", "temperature"),
@@ -43,7 +45,8 @@ def _mapped_request(value: Any) -> Any:
 
 
 def _mapped(body: dict[str, Any]) -> dict[str, Any]:
-    if not isinstance(body.get("model"), str) or not body["model"]:
+    model = body.get("model")
+    if not isinstance(model, str) or not 0 < len(model) <= MAX_MODEL:  # wrong on purpose
         return body
     mapped = {name: value for name, value in body.items() if name in _TAKEN}
     mapped["model"] = "echo"
