@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from bedrock_server import CUT, BedrockServer, Reply, Wait, converse, error, stream
 from frames import answer
-from maester.testing import Failure, check_provider
 from maester_bedrock import Bedrock
 
 from maester import errors
+from maester.testing import Failure, check_provider
 
 MODEL = "anthropic.claude-haiku-4-5-20251001-v1:0"
 
