@@ -249,7 +249,7 @@ def test_a_port_that_is_taken_meanwhile(tmp_path: Path, monkeypatch: pytest.Monk
         assert second != first
         kill(servers(tmp_path))
         port = int(second.rpartition(":")[2].partition("/")[0])
-        until(lambda: not servers(tmp_path) or servers(tmp_path)[0].status() == psutil.STATUS_ZOMBIE)
+        until(lambda: all(each.status() == psutil.STATUS_ZOMBIE for each in servers(tmp_path)))
         with socket.create_server(("127.0.0.1", port)), pytest.raises(QueueUnavailable, match="in use by"):
             redis.watch()
 
