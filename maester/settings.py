@@ -40,6 +40,8 @@ class LedgerSettings:
     """Seconds between two batches written to the ledger."""
     segment_bytes: int = 8_000_000
     """Size at which a journal segment is closed and the next one opened."""
+    keep_days: int | None = None
+    """Days after which inferences are deleted; ``None`` for never."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,12 @@ class LedgerSection(Section):
         2**40,
         load_default=_LEDGER["segment_bytes"],
     )
+    keep_days = Whole(
+        "Days after which inferences are deleted with everything that is recorded of them; never unless set.",
+        1,
+        36_500,
+        load_default=_LEDGER["keep_days"],
+    )
 
 
 class LogSection(Section):

@@ -22,6 +22,7 @@ from maester.redaction import Redactor
 from . import lines
 from .codec import encode
 from .journal import Journal, Place
+from .pruning import Retention
 from .rejection import keep, reason, write_each
 from .replay import Sweeper
 from .store import Row, Store
@@ -82,6 +83,7 @@ class Flusher:
     :param interval_s: seconds between two batches.
     :param memory_bytes: settled inferences kept in memory while the database is away; beyond it they
         are read again from the journal when their turn comes.
+    :param keep_days: days after which inferences are deleted, ``None`` for never.
     """
 
     def __init__(
@@ -92,11 +94,13 @@ class Flusher:
         *,
         interval_s: float,
         memory_bytes: int = MEMORY_BYTES,
+        keep_days: int | None = None,
     ) -> None:
         self._memory_bytes = memory_bytes
         self._journal = journal
         self._store = store
         self.sweeper = Sweeper(journal.folder, journal.token, store.existing, self._write_replayed)
+        self.retention = None if keep_days is None else Retention(store, keep_days)
         self._redactor = redactor
         self._interval_s = interval_s
         self._queue: deque[Settled | _Mark] = deque()
@@ -185,6 +189,8 @@ class Flusher:
             if self._clock() >= self._next_sweep:
                 self._next_sweep = self._clock() + SWEEP_INTERVAL_S
                 self.sweeper.sweep()
+                if self.retention is not None:
+                    self.retention.turn()
         except (DBAPIError, LedgerError) as exc:
             self._stumble(f"The ledger cannot be written and is tried again: {reason(exc)}")
             return

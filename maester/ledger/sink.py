@@ -147,6 +147,7 @@ class LedgerSink:
             "replayed": sweeper.replayed,
             "interrupted": sweeper.interrupted,
             "torn_lines": sweeper.torn,
+            "pruned": flusher.retention.pruned if flusher.retention is not None else 0,
             "journal_bytes": journal.size,
         }
 
@@ -221,6 +222,7 @@ class LedgerSink:
                     self._redactor,
                     interval_s=settings.ledger.flush_interval_s,
                     memory_bytes=self._memory_bytes,
+                    keep_days=settings.ledger.keep_days,
                 )
                 self._flusher.start()
                 self._journal = journal
@@ -239,6 +241,7 @@ _COUNTS = (
     "replayed",
     "interrupted",
     "torn_lines",
+    "pruned",
     "journal_bytes",
 )
 

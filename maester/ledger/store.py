@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import BigInteger, Boolean, Column, Connection, Double, Engine, Integer, Table, select
 from sqlalchemy.exc import DBAPIError
@@ -21,6 +21,7 @@ from maester.database import Database, schema
 
 from .codec import encode
 
+T = TypeVar("T")
 Values = tuple[Any, ...]
 
 _CHUNK = 64
@@ -73,29 +74,29 @@ class Store:
             (schema.inference_tags, _each(records, tag_values)),
             (schema.evaluations, _each(records, evaluation_values)),
         )
-        connection = self._open()
-        try:
-            with connection.begin():
-                for table, values in tables:
-                    self._insert(connection, table, fitting(table, values) if fit else values)
-        except BaseException:
-            self.close()
-            raise
+
+        def work(connection: Connection) -> None:
+            for table, values in tables:
+                self._insert(connection, table, fitting(table, values) if fit else values)
+
+        self.transaction(work)
 
     def existing(self, ids: list[str]) -> set[str]:
         """Which of these inferences the ledger has."""
-        found: set[str] = set()
+        return self.transaction(lambda connection: existing(connection, ids))
+
+    def transaction(self, work: Callable[[Connection], T]) -> T:
+        """Do something else in one transaction of this connection.
+
+        :raises sqlalchemy.exc.DBAPIError: when the database refuses, and nothing is done then.
+        """
         connection = self._open()
-        column = schema.inferences.c.request_id
         try:
             with connection.begin():
-                for start in range(0, len(ids), 500):
-                    query = select(column).where(column.in_(ids[start : start + 500]))
-                    found.update(connection.execute(query).scalars())
+                return work(connection)
         except BaseException:
             self.close()
             raise
-        return found
 
     def close(self) -> None:
         """Close the connection; the next write opens another one."""
@@ -132,6 +133,16 @@ class Store:
             )
             self._statements[table.name, count] = statement
         return statement
+
+
+def existing(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Which of these inferences the ledger has."""
+    found: set[str] = set()
+    column = schema.inferences.c.request_id
+    for start in range(0, len(ids), 500):
+        query = select(column).where(column.in_(ids[start : start + 500]))
+        found.update(connection.execute(query).scalars())
+    return found
 
 
 def summary_values(record: Mapping[str, Any], now: float) -> Values:
@@ -322,6 +333,13 @@ def fitting(table: Table, rows: Sequence[Values]) -> list[Values]:
         tuple(None if value is None else fit(value) for fit, value in zip(fits, row, strict=True))
         for row in rows
     ]
+
+
+def forms(connection: Connection, table: Table, row: Values) -> list[Values]:
+    """How a row may stand in a table: made to fit, or where SQLite took it so, as it was."""
+    (fitted,) = fitting(table, [row])
+    as_it_was = connection.dialect.name == "sqlite" and all(isinstance(each, (str, float)) for each in row)
+    return [fitted, row] if as_it_was and row != fitted else [fitted]
 
 
 def _text(value: Any) -> str:
