@@ -79,9 +79,13 @@ class LedgerSink:
     def admit(self, inference: Inference) -> None:
         """Write to the journal that an inference begins.
 
-        :raises LedgerError: when that is not possible; the inference must not begin.
+        :raises JournalFull: when the journal has reached its bound, unless what comes then is to be served.
+        :raises LedgerError: when it cannot be written; the inference must not begin.
         """
         journal = self._journal or self._open()
+        flusher = self._flusher
+        if flusher is not None and not flusher.bound.check():
+            return
         content = lines.content_of(inference) if self._capture else {}
         told = encode(content) if content else _NULL
         line = lines.admit_line(encode(lines.head_of(inference)), told)
@@ -91,11 +95,15 @@ class LedgerSink:
     def settle(self, record: Mapping[str, Any]) -> None:
         """Write to the journal what became of an inference, and pass it on to the ledger.
 
-        When the journal cannot be written, the record still reaches the ledger from memory.
+        When the journal cannot be written, the record still reaches the ledger from memory. What was not
+        admitted is only counted while the journal has reached its bound.
 
         :raises LedgerError: when there is no journal at all.
         """
         journal = self._journal or self._open()
+        pending = journal.pending(record["request_id"])
+        if pending is None and self._passed_over(record):
+            return
         redact = self._redactor.redact_bytes
         kept = dict(record)
         content = kept.pop("content", None)
@@ -103,10 +111,8 @@ class LedgerSink:
         if not self._is_clean(encode(lines.free_text(record))):
             document = redact(document)
             kept = decode(document)
-        request_id = kept["request_id"]
-        pending = journal.pending(request_id)
         line, whole_clean = self._settle_line(document, content, pending.content if pending else {})
-        was_pending, place = journal.settle(request_id, line)
+        was_pending, place = journal.settle(kept["request_id"], line)
         self._watch_journal(place is not None)
         if content is not None:
             kept["content"] = content
@@ -143,6 +149,8 @@ class LedgerSink:
             "recorded": flusher.recorded,
             "rejected": flusher.rejected,
             "dropped": flusher.dropped,
+            "refused": flusher.bound.refused,
+            "unrecorded": flusher.bound.unrecorded,
             "queued": flusher.queued,
             "replayed": sweeper.replayed,
             "interrupted": sweeper.interrupted,
@@ -170,6 +178,13 @@ class LedgerSink:
         self._opening = native.original("_thread", "allocate_lock")()
         if journal is not None:
             journal.abandon()
+
+    def _passed_over(self, record: Mapping[str, Any]) -> bool:
+        bound = self._flusher.bound if self._flusher is not None else None
+        if bound is None or not bound.reached():
+            return False
+        bound.pass_over(record)
+        return True
 
     def _is_clean(self, words: bytes) -> bool:
         """Whether there is no secret in them; most inferences have the words of one before."""
@@ -220,9 +235,8 @@ class LedgerSink:
                     journal,
                     Store(self._database),
                     self._redactor,
-                    interval_s=settings.ledger.flush_interval_s,
+                    settings.ledger,
                     memory_bytes=self._memory_bytes,
-                    keep_days=settings.ledger.keep_days,
                 )
                 self._flusher.start()
                 self._journal = journal
@@ -237,6 +251,8 @@ _COUNTS = (
     "recorded",
     "rejected",
     "dropped",
+    "refused",
+    "unrecorded",
     "queued",
     "replayed",
     "interrupted",
