@@ -316,7 +316,7 @@ def _killed(scene: Scene) -> Outcome:
             if len(workers) == 2:
                 os.kill(chance.choice(workers), signal.SIGKILL)
                 killed += 1
-            time.sleep(chance.uniform(0.2, 0.5))
+            time.sleep(chance.uniform(0.5, 2.0))  # in the middle of a start, or when both serve
         mended = time.monotonic()
         time.sleep(3)
     return Outcome(_together(load.tally, streams.tally), mended, may_cut=True)

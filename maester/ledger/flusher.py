@@ -198,8 +198,8 @@ class Flusher:
             if self._clock() >= self._next_sweep:
                 self._next_sweep = self._clock() + SWEEP_INTERVAL_S
                 self.sweeper.sweep()
-                if self.retention is not None:
-                    self.retention.turn()
+            if self.retention is not None:
+                self.retention.turn()
         except (DBAPIError, LedgerError) as exc:
             self._stumble(f"The ledger cannot be written and is tried again: {reason(exc)}")
             return

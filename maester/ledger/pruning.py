@@ -28,6 +28,7 @@ BATCH = 200
 """Inferences that one transaction deletes: some ten milliseconds."""
 _KEYS = 300
 _TURN_S = 0.2
+_REST_S = 0.4
 _IDLE_S = 60.0
 _LEASE_S = 120.0
 _LEASE = "pruning"
@@ -169,8 +170,7 @@ class Retention:
         if deleted:
             self.pruned += deleted
             log.info("Deleted %d inferences whose time was over.", deleted)
-        if not batch:
-            self._next = time.monotonic() + _IDLE_S
+        self._next = time.monotonic() + (_REST_S if batch else _IDLE_S)
 
     def _claim(self, connection: Connection) -> bool:
         now, lease = time.time(), schema.meta.c
