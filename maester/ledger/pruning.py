@@ -177,7 +177,8 @@ class Retention:
         known = connection.execute(select(lease.value).where(lease.name == _LEASE)).scalar()
         if known is None:
             connection.exec_driver_sql(
-                "INSERT INTO meta (name, value, updated_at) VALUES ('pruning', '', 0) ON CONFLICT DO NOTHING"
+                "INSERT INTO meta (name, value, updated_at)"  # noqa: S608  the name is our own
+                f" VALUES ('{_LEASE}', '', 0) ON CONFLICT DO NOTHING"
             )
         free = ~lease.updated_at.between(now - _LEASE_S, now + _LEASE_S)
         claim = update(schema.meta).where(lease.name == _LEASE, (lease.value == self._own) | free)

@@ -101,7 +101,8 @@ class LedgerSink:
         :raises LedgerError: when there is no journal at all.
         """
         journal = self._journal or self._open()
-        pending = journal.pending(record["request_id"])
+        request_id = record["request_id"]
+        pending = journal.pending(request_id)
         if pending is None and self._passed_over(record):
             return
         redact = self._redactor.redact_bytes
@@ -112,7 +113,7 @@ class LedgerSink:
             document = redact(document)
             kept = decode(document)
         line, whole_clean = self._settle_line(document, content, pending.content if pending else {})
-        was_pending, place = journal.settle(kept["request_id"], line)
+        was_pending, place = journal.settle(request_id, line)
         self._watch_journal(place is not None)
         if content is not None:
             kept["content"] = content
