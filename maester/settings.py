@@ -40,6 +40,14 @@ class LedgerSettings:
     """Seconds between two batches written to the ledger."""
     segment_bytes: int = 8_000_000
     """Size at which a journal segment is closed and the next one opened."""
+    journal_max_bytes: int = 2_000_000_000
+    """Bytes of all journals from which on nothing new is written to them."""
+    journal_max_age_s: float = 86_400.0
+    """Seconds that what is settled may wait for the database until nothing new is written."""
+    journal_overflow: Literal["refuse", "serve"] = "refuse"
+    """Whether requests are then refused, or served without a record."""
+    keep_days: int | None = None
+    """Days after which inferences are deleted; ``None`` for never."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ COMMANDS = {
         "Run one inference for each row of a table, and write the answers beside the rows.",
     ),
     "inferences": Deferred("maester.cli.inferences:inferences", "List, show and follow recorded inferences."),
+    "ledger": Deferred("maester.cli.ledger:ledger", "Verify, export and prune what is recorded."),
     "evaluate": Deferred(
         "maester.cli.evaluate:evaluate", "Run evaluators over recorded inferences, without a provider."
     ),

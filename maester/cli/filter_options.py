@@ -23,10 +23,11 @@ def _amount(context: click.Context, option: click.Parameter, value: str | None) 
     return amount
 
 
-def _moment(_: click.Context, option: click.Parameter, value: str | None) -> float | None:
-    from maester.web.filters import moment  # not needed for --help
+def moment(_: click.Context, option: click.Parameter, value: str | None) -> float | None:
+    """A moment as seconds since the epoch: ``15m`` ago, ISO 8601, or such seconds."""
+    from maester.web.filters import moment as read  # not needed for --help
 
-    return None if value is None else moment({str(option.name): value}, str(option.name))
+    return None if value is None else read({str(option.name): value}, str(option.name))
 
 
 def _tags(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -75,7 +76,7 @@ def filter_options(command: Function) -> Function:
 since = click.option(
     "--since",
     metavar="WHEN",
-    callback=_moment,
+    callback=moment,
     help="From when on: 15m, 2h, 7d (ago), ISO 8601, or seconds since the epoch.",
 )
-until = click.option("--until", metavar="WHEN", callback=_moment, help="Before when, in the same forms.")
+until = click.option("--until", metavar="WHEN", callback=moment, help="Before when, in the same forms.")

@@ -114,6 +114,35 @@ class LedgerSection(Section):
         2**40,
         load_default=_LEDGER["segment_bytes"],
     )
+    journal_max_bytes = Whole(
+        "Bytes that all journals may have while the ledger cannot be written.",
+        2 * 4096,
+        2**50,
+        load_default=_LEDGER["journal_max_bytes"],
+    )
+    journal_max_age_s = Seconds(
+        "Seconds that what is settled may wait in the journal while the ledger cannot be written.",
+        high=365 * 86_400,
+        load_default=_LEDGER["journal_max_age_s"],
+    )
+    journal_overflow = Choice(
+        "What becomes of new requests at those bounds: `refuse` answers with 503, `serve` serves them without"
+        " a record, and counts them.",
+        "refuse",
+        "serve",
+        load_default=_LEDGER["journal_overflow"],
+    )
+    keep_days = Whole(
+        "Days after which inferences are deleted with everything that is recorded of them; never unless set.",
+        1,
+        36_500,
+        load_default=_LEDGER["keep_days"],
+    )
+
+    @validates_schema
+    def _check_bound(self, data: dict[str, Any], **_: Any) -> None:
+        if data["journal_max_bytes"] < 2 * data["segment_bytes"]:
+            raise ValidationError({"journal_max_bytes": ["must be at least twice ledger.segment_bytes"]})
 
 
 class LogSection(Section):

@@ -34,6 +34,7 @@
     ├ EvaluationError              evaluation_error        500
     ├ EvaluationFailed             evaluation_failed       422
     ├ LedgerError                  ledger_error            503
+    │ └ JournalFull                journal_full            503
     ├ Unavailable                  unavailable             503
     │ └ QueueUnavailable           queue_unavailable       503
     ├ Interrupted                  interrupted             500
@@ -265,6 +266,12 @@ class LedgerError(MaesterError):
     code = "ledger_error"
     http_status = 503
     retryable = True
+
+
+class JournalFull(LedgerError):
+    """The ledger has not taken anything for so long that its journal has reached its bound."""
+
+    code = "journal_full"
 
 
 class Unavailable(MaesterError):

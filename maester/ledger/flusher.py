@@ -18,10 +18,13 @@ from sqlalchemy.exc import DBAPIError
 from maester import native
 from maester.errors import LedgerError
 from maester.redaction import Redactor
+from maester.settings import LedgerSettings
 
 from . import lines
+from .bound import Bound
 from .codec import encode
 from .journal import Journal, Place
+from .pruning import Retention
 from .rejection import keep, reason, write_each
 from .replay import Sweeper
 from .store import Row, Store
@@ -79,7 +82,6 @@ class _Mark:
 class Flusher:
     """The thread that writes. It starts with `start` and ends with `stop`.
 
-    :param interval_s: seconds between two batches.
     :param memory_bytes: settled inferences kept in memory while the database is away; beyond it they
         are read again from the journal when their turn comes.
     """
@@ -89,16 +91,19 @@ class Flusher:
         journal: Journal,
         store: Store,
         redactor: Redactor,
+        settings: LedgerSettings,
         *,
-        interval_s: float,
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:
         self._memory_bytes = memory_bytes
         self._journal = journal
         self._store = store
         self.sweeper = Sweeper(journal.folder, journal.token, store.existing, self._write_replayed)
+        self.bound = Bound(settings, journal, lambda: self.age_s)
+        keep_days = settings.keep_days
+        self.retention = None if keep_days is None else Retention(store, keep_days)
         self._redactor = redactor
-        self._interval_s = interval_s
+        self._interval_s = settings.flush_interval_s
         self._queue: deque[Settled | _Mark] = deque()
         self._queued_bytes = 0
         self._wake = native.original("_thread", "allocate_lock")()
@@ -106,6 +111,7 @@ class Flusher:
         self._clock: Callable[[], float] = time.monotonic
         self._next_sweep = 0.0
         self._pause_s = 0.0
+        self._progress_at = self._clock()
         self._stopping = False
         self._ended = True
         self.recorded = 0
@@ -116,6 +122,11 @@ class Flusher:
     def queued(self) -> int:
         """How many settled inferences wait to be written."""
         return len(self._queue)
+
+    @property
+    def age_s(self) -> float:
+        """For how many seconds nothing was written although something waits."""
+        return self._clock() - self._progress_at if self._queue else 0.0
 
     def start(self) -> None:
         """Start the thread; it first replays what dead processes left."""
@@ -182,9 +193,13 @@ class Flusher:
             while self._queue and not self._stopping:
                 self._flush()
                 self._answer()
+            self._progress_at = self._clock()
+            self.bound.make_room()
             if self._clock() >= self._next_sweep:
                 self._next_sweep = self._clock() + SWEEP_INTERVAL_S
                 self.sweeper.sweep()
+            if self.retention is not None:
+                self.retention.turn()
         except (DBAPIError, LedgerError) as exc:
             self._stumble(f"The ledger cannot be written and is tried again: {reason(exc)}")
             return
@@ -210,6 +225,7 @@ class Flusher:
         rows = [row for row in map(self._row, batch) if row is not None]
         write_each(self._store, rows, self._reject)
         self.recorded += len(rows)
+        self._progress_at = self._clock()
         for settled in batch:
             self._queue.popleft()
             if settled.record is not None:

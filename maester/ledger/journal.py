@@ -83,6 +83,7 @@ class Journal:
         self._current: Segment | None = None
         self._segments: list[Segment] = []
         self._number = 0
+        self._size = 0
         self._pending: dict[str, Pending] = {}
 
     @property
@@ -93,7 +94,7 @@ class Journal:
     @property
     def size(self) -> int:
         """Bytes on disk."""
-        return sum(segment.size for segment in tuple(self._segments))
+        return self._size
 
     def pending(self, request_id: str) -> Pending | None:
         """What is known of an inference that is in flight."""
@@ -142,8 +143,20 @@ class Journal:
                     done.append(segment)
             for segment in done:
                 self._segments.remove(segment)
+                self._size -= segment.size
         for segment in done:
             _delete(segment)
+
+    def trim(self) -> None:
+        """Delete also the segment that is written to, if nothing needs it; the next line begins another."""
+        with self._lock:
+            segment = self._current
+            if segment is None or segment.held or not segment.size:
+                return
+            self._segments.remove(segment)
+            self._size -= segment.size
+            self._current = None
+        _delete(segment)
 
     def close(self) -> None:
         """Let go of the segments; those with anything uncommitted stay for others to replay.
@@ -153,6 +166,7 @@ class Journal:
         """
         with self._lock:
             segments, self._segments, self._current = self._segments, [], None
+            self._size = 0
             in_flight = bool(self._pending)
             self._pending.clear()
         for segment in segments:
@@ -167,6 +181,7 @@ class Journal:
             with suppress(OSError):
                 os.close(segment.descriptor)
         self._segments = []
+        self._size = 0
         self._current = None
 
     def _append(self, line: bytes) -> Place:
@@ -181,10 +196,12 @@ class Journal:
                 written += os.write(segment.descriptor, (b"\n" + line)[written:])
         except OSError as exc:
             segment.size = os.fstat(segment.descriptor).st_size
+            self._size += segment.size - offset
             raise LedgerError(
                 f"The journal in {self.folder} cannot be written: {exc.strerror}.", retry_after_s=5.0
             ) from exc
         segment.size = offset + length
+        self._size += length
         segment.held += 1
         return Place(segment, offset, length)
 

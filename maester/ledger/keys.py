@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Row, func, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from maester.database import Database, schema
 from maester.errors import InvalidRequest, LedgerError, NotFound
@@ -29,8 +30,11 @@ PREFIX = "mk_"
 FRESH_S = 1.0
 """Seconds after which a process asks the database again which keys are valid."""
 
-_REFRESH_S = 10.0
-"""Seconds after which nobody waits any more for another's query to end."""
+_PATIENCE_S = 1.0
+"""Seconds that a caller waits for it; then what was known before goes on being true."""
+
+_REFRESH_S = 60.0
+"""Seconds after which a query that has not ended is taken for lost, and another one begun."""
 
 _SHOWN = len(PREFIX) + 6
 _LONGEST_NAME = 100
@@ -72,6 +76,7 @@ class KeyStore:
         self._callers: Mapping[bytes, Caller] | None = None
         self._fresh_until = 0.0
         self._refreshing_until = 0.0
+        self._stale = False
 
     def create(self, name: str, models: Iterable[str] = ()) -> tuple[Key, str]:
         """Make a key.
@@ -164,7 +169,8 @@ class KeyStore:
     def authenticate(self, token: str) -> Caller | None:
         """Whom a key stands for; ``None`` for one that is unknown or revoked.
 
-        No query but the first of every second.
+        No query but the first of every second; while the database hangs or is away, nobody waits longer than
+        a second for it.
 
         :raises LedgerError: when the database cannot be read and never could be.
         """
@@ -182,21 +188,37 @@ class KeyStore:
     def _known(self) -> Mapping[bytes, Caller]:
         known = self._callers
         now = time.monotonic()
-        if known is not None and (now < self._fresh_until or now < self._refreshing_until):
-            return known
-        # Whoever comes meanwhile goes on with what was known: one query a second, not one each.
-        self._refreshing_until = now + _REFRESH_S
+        if known is None:
+            self._read()
+        elif now >= self._fresh_until and now >= self._refreshing_until:
+            # Whoever comes meanwhile goes on with what was known: one query a second, not one each. And
+            # a database that hangs must not keep a caller, whom it has let in before.
+            self._refreshing_until = now + _REFRESH_S
+            done = threading.Event()
+            threading.Thread(target=self._refresh, args=(done,), name="maester-keys", daemon=True).start()
+            done.wait(_PATIENCE_S)
+        return self._callers if self._callers is not None else {}
+
+    def _read(self) -> None:
+        now = time.monotonic()
+        self._callers = self._database.read(_callers)
+        self._fresh_until = now + FRESH_S
+
+    def _refresh(self, done: threading.Event) -> None:
         try:
-            known = self._database.read(_callers)
-        except LedgerError as exc:
-            if known is None:
-                raise
-            log.warning("The keys cannot be read; those known so far go on being valid: %s", exc.message)
+            self._read()
+        except (LedgerError, SQLAlchemyError) as exc:
+            self._fresh_until = time.monotonic() + FRESH_S
+            if not self._stale:
+                log.warning("The keys cannot be read; those known so far go on being valid: %s", exc)
+            self._stale = True
+        else:
+            if self._stale:
+                log.warning("The keys can be read again.")
+            self._stale = False
         finally:
             self._refreshing_until = 0.0
-        self._callers = known
-        self._fresh_until = now + FRESH_S
-        return known
+            done.set()
 
 
 def _callers(connection: Connection) -> dict[bytes, Caller]:

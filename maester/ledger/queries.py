@@ -18,7 +18,7 @@ from maester.fingerprint import output_hash
 from maester.record import decimal_text
 
 from . import results
-from .store import short, short_tag
+from .rows import short, short_tag
 
 Json = dict[str, Any]
 Records = list[Json]
@@ -99,7 +99,7 @@ class Ledger:
 
         def work(connection: Connection) -> Json | None:
             ids = _ids_of(connection, identifier)
-            records = _records(connection, ids[:1])
+            records = records_of(connection, ids[:1])
             if not records:
                 return None
             return {**records[0], "matches": len(ids)} if len(ids) > 1 else records[0]
@@ -179,7 +179,7 @@ class Ledger:
                     )
                 traces = trace.limit(1).scalar_subquery()
                 ids = connection.execute(query.where(_i.trace_id == traces)).scalars().all() or own
-            return _records(connection, ids)
+            return records_of(connection, ids)
 
         return self._database.read(work)
 
@@ -262,7 +262,7 @@ def _ids_of(connection: Connection, identifier: str) -> list[str]:
     return list(ids)
 
 
-def _records(connection: Connection, ids: Any) -> list[Json]:
+def records_of(connection: Connection, ids: Any) -> list[Json]:
     """Whole records in the order of their ids, with what their checks have come to by now."""
     document = schema.documents.c
     query = select(schema.documents).where(document.request_id.in_(list(ids)))

@@ -13,6 +13,9 @@ from .store import Row, Store
 
 log = logging.getLogger(__name__)
 
+REJECTED = "rejected.jsonl"
+"""The file in the journal's folder with what the database does not take."""
+
 OnReject = Callable[[Row, BaseException], None]
 
 
@@ -40,7 +43,7 @@ def write_each(store: Store, rows: list[Row], on_reject: OnReject) -> None:
 def keep(folder: Path, row: Row, exc: BaseException) -> None:
     """Put an inference that the database will never take into a file beside the journal, and say so."""
     content = row.content if row.content is not None else b"null"
-    path = folder / "rejected.jsonl"
+    path = folder / REJECTED
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "ab") as file:
         file.write(b'{"record":' + row.document + b',"content":' + content + b"}\n")

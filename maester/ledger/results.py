@@ -16,7 +16,7 @@ from maester.database import Database, schema
 from maester.inference import acceptable
 
 from .codec import decode
-from .store import Values, ended_at, evaluation_row, fitting, result_key, verdict
+from .rows import Values, ended_at, evaluation_row, fitting, result_key, verdict
 
 Json = dict[str, Any]
 Key = tuple[str, str, str]

@@ -12,7 +12,7 @@ from sqlalchemy import Row, or_, select
 from maester.database import Database, schema
 
 from .queries import Filter, conditions
-from .store import short
+from .rows import short
 
 _PAGE = 1000
 _WHOLE = 2**64

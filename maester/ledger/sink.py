@@ -79,9 +79,13 @@ class LedgerSink:
     def admit(self, inference: Inference) -> None:
         """Write to the journal that an inference begins.
 
-        :raises LedgerError: when that is not possible; the inference must not begin.
+        :raises JournalFull: when the journal has reached its bound, unless what comes then is to be served.
+        :raises LedgerError: when it cannot be written; the inference must not begin.
         """
         journal = self._journal or self._open()
+        flusher = self._flusher
+        if flusher is not None and not flusher.bound.check():
+            return
         content = lines.content_of(inference) if self._capture else {}
         told = encode(content) if content else _NULL
         line = lines.admit_line(encode(lines.head_of(inference)), told)
@@ -91,11 +95,16 @@ class LedgerSink:
     def settle(self, record: Mapping[str, Any]) -> None:
         """Write to the journal what became of an inference, and pass it on to the ledger.
 
-        When the journal cannot be written, the record still reaches the ledger from memory.
+        When the journal cannot be written, the record still reaches the ledger from memory. What was not
+        admitted is only counted while the journal has reached its bound.
 
         :raises LedgerError: when there is no journal at all.
         """
         journal = self._journal or self._open()
+        request_id = record["request_id"]
+        pending = journal.pending(request_id)
+        if pending is None and self._passed_over(record):
+            return
         redact = self._redactor.redact_bytes
         kept = dict(record)
         content = kept.pop("content", None)
@@ -103,8 +112,6 @@ class LedgerSink:
         if not self._is_clean(encode(lines.free_text(record))):
             document = redact(document)
             kept = decode(document)
-        request_id = kept["request_id"]
-        pending = journal.pending(request_id)
         line, whole_clean = self._settle_line(document, content, pending.content if pending else {})
         was_pending, place = journal.settle(request_id, line)
         self._watch_journal(place is not None)
@@ -143,10 +150,13 @@ class LedgerSink:
             "recorded": flusher.recorded,
             "rejected": flusher.rejected,
             "dropped": flusher.dropped,
+            "refused": flusher.bound.refused,
+            "unrecorded": flusher.bound.unrecorded,
             "queued": flusher.queued,
             "replayed": sweeper.replayed,
             "interrupted": sweeper.interrupted,
             "torn_lines": sweeper.torn,
+            "pruned": flusher.retention.pruned if flusher.retention is not None else 0,
             "journal_bytes": journal.size,
         }
 
@@ -169,6 +179,13 @@ class LedgerSink:
         self._opening = native.original("_thread", "allocate_lock")()
         if journal is not None:
             journal.abandon()
+
+    def _passed_over(self, record: Mapping[str, Any]) -> bool:
+        bound = self._flusher.bound if self._flusher is not None else None
+        if bound is None or not bound.reached():
+            return False
+        bound.pass_over(record)
+        return True
 
     def _is_clean(self, words: bytes) -> bool:
         """Whether there is no secret in them; most inferences have the words of one before."""
@@ -219,7 +236,7 @@ class LedgerSink:
                     journal,
                     Store(self._database),
                     self._redactor,
-                    interval_s=settings.ledger.flush_interval_s,
+                    settings.ledger,
                     memory_bytes=self._memory_bytes,
                 )
                 self._flusher.start()
@@ -235,10 +252,13 @@ _COUNTS = (
     "recorded",
     "rejected",
     "dropped",
+    "refused",
+    "unrecorded",
     "queued",
     "replayed",
     "interrupted",
     "torn_lines",
+    "pruned",
     "journal_bytes",
 )
 

@@ -10,27 +10,31 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from decimal import Decimal, InvalidOperation
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import BigInteger, Boolean, Column, Connection, Double, Engine, Integer, Table, select
+from sqlalchemy import Connection, Engine, Table, select
 from sqlalchemy.exc import DBAPIError
 
 from maester import native
 from maester.database import Database, schema
 
-from .codec import encode
+from .rows import (
+    Values,
+    alias_values,
+    attempt_values,
+    each_of,
+    evaluation_values,
+    fitting,
+    summary_values,
+    tag_values,
+)
 
-Values = tuple[Any, ...]
+T = TypeVar("T")
 
 _CHUNK = 64
-_LONG = 512
-"""Longest text, in characters, of a column with an index; PostgreSQL's B-trees take no more than
-2.7 kB. The document has the whole of it."""
-_LONG_TAG = 255
 
 _stores: weakref.WeakSet[Store] = weakref.WeakSet()
 _forking: list[Store] = []
@@ -76,46 +80,40 @@ class Store:
         tables: tuple[tuple[Table, list[Values]], ...] = (
             (schema.inferences, [summary_values(record, now) for record in records]),
             (schema.documents, documents),
-            (schema.attempts, _each(records, attempt_values)),
-            (schema.aliases, _each(records, alias_values)),
-            (schema.inference_tags, _each(records, tag_values)),
-            (schema.evaluations, _each(records, evaluation_values)),
+            (schema.attempts, each_of(records, attempt_values)),
+            (schema.aliases, each_of(records, alias_values)),
+            (schema.inference_tags, each_of(records, tag_values)),
+            (schema.evaluations, each_of(records, evaluation_values)),
         )
 
         def work(connection: Connection) -> None:
             for table, values in tables:
                 self._insert(connection, table, fitting(table, values) if fit else values)
 
-        self._run(work)
+        self.transaction(work)
 
     def existing(self, ids: list[str]) -> set[str]:
         """Which of these inferences the ledger has."""
-        found: set[str] = set()
-        column = schema.inferences.c.request_id
+        return self.transaction(lambda connection: existing(connection, ids))
 
-        def work(connection: Connection) -> None:
-            for start in range(0, len(ids), 500):
-                query = select(column).where(column.in_(ids[start : start + 500]))
-                found.update(connection.execute(query).scalars())
+    def transaction(self, work: Callable[[Connection], T]) -> T:
+        """Do something in one transaction of this connection; after one that failed it is another.
 
-        self._run(work)
-        return found
+        :raises sqlalchemy.exc.DBAPIError: when the database refuses, and nothing is done then.
+        """
+        with self._lock:
+            connection = self._open()
+            try:
+                with connection.begin():
+                    return work(connection)
+            except BaseException:
+                self._close()
+                raise
 
     def close(self) -> None:
         """Close the connection; the next write opens another one."""
         with self._lock:
             self._close()
-
-    def _run(self, work: Callable[[Connection], None]) -> None:
-        """Run a transaction; after one that failed the connection is another."""
-        with self._lock:
-            connection = self._open()
-            try:
-                with connection.begin():
-                    work(connection)
-            except BaseException:
-                self._close()
-                raise
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
@@ -153,232 +151,14 @@ class Store:
         return statement
 
 
-def summary_values(record: Mapping[str, Any], now: float) -> Values:
-    """The columns of ``inferences`` in the order of the table."""
-    get = record.get
-    usage = get("usage") or _NOTHING
-    cost = get("cost") or _NOTHING
-    error = get("error")
-    tags = get("tags")
-    pico, exact = cost_columns(cost.get("total_cost_usd"))
-    return (
-        record["request_id"],
-        record["started_at"],
-        now,
-        get("duration_s"),
-        record["status"],
-        get("operation"),
-        get("entry_point"),
-        get("stream"),
-        short(get("model")),
-        short(get("provider")),
-        short(get("response_model")),
-        short(get("response_id")),
-        short(get("finish_reason")),
-        error.get("code") if error else None,
-        short(get("alias")),
-        get("trace_id"),
-        short(get("key_id")),
-        short(get("user")),
-        short(get("session")),
-        short(get("job_id")),
-        encode(tags).decode() if tags else None,
-        usage.get("input_tokens"),
-        usage.get("output_tokens"),
-        pico,
-        exact,
-        cost.get("priced"),
-        cost.get("estimated"),
-        verdict(get("evaluation")),
-        len(get("attempts") or ()),
-        len(get("faults") or ()),
-        get("output_hash"),
-    )
-
-
-def attempt_values(record: Mapping[str, Any]) -> list[Values]:
-    """The rows of ``attempts``."""
-    request_id = record["request_id"]
-    rows: list[Values] = []
-    for attempt in record.get("attempts") or ():
-        get = attempt.get
-        usage = get("usage") or _NOTHING
-        error = get("error")
-        rows.append(
-            (
-                request_id,
-                attempt["number"],
-                attempt["started_at"],
-                get("duration_s"),
-                attempt["status"],
-                get("provider"),
-                get("family"),
-                get("model"),
-                get("response_model"),
-                get("response_id"),
-                get("service_tier"),
-                get("first_chunk_s"),
-                usage.get("input_tokens"),
-                usage.get("output_tokens"),
-                error.get("code") if error else None,
-            )
-        )
-    return rows
-
-
-def alias_values(record: Mapping[str, Any]) -> list[Values]:
-    """The rows of ``aliases``: the caller's id, and the id of every answer of a provider."""
-    request_id, started_at = record["request_id"], record["started_at"]
-    rows: list[Values] = []
-    alias = record.get("alias")
-    if alias:
-        rows.append((short(alias), started_at, request_id, "caller"))
-    answers = {record.get("response_id"), *(a.get("response_id") for a in record.get("attempts") or ())}
-    rows += [(short(answer), started_at, request_id, "response") for answer in answers if answer]
-    return rows
-
-
-def tag_values(record: Mapping[str, Any]) -> list[Values]:
-    """The rows of ``inference_tags``."""
-    tags = record.get("tags")
-    if not tags:
-        return []
-    request_id, started_at = record["request_id"], record["started_at"]
-    return [(short_tag(name), short_tag(value), started_at, request_id) for name, value in tags.items()]
-
-
-def evaluation_values(record: Mapping[str, Any]) -> list[Values]:
-    """The rows of ``evaluations``."""
-    evaluation = record.get("evaluation")
-    if not evaluation:
-        return []
-    ended, job_id = ended_at(record), record.get("job_id")
-    return [
-        evaluation_row(record["request_id"], result, ended, job_id)
-        for result in evaluation.get("results") or ()
-    ]
-
-
-def evaluation_row(
-    request_id: str, result: Mapping[str, Any], evaluated_at: float, job_id: str | None
-) -> Values:
-    """The columns of ``evaluations`` in the order of the table."""
-    get = result.get
-    parameters = get("parameters")
-    return (
-        request_id,
-        *result_key(result),
-        result["name"],
-        get("version") or "1",
-        get("required", True),
-        result["state"],
-        get("score"),
-        get("label"),
-        get("explanation"),
-        get("duration_s"),
-        evaluated_at,
-        None if parameters is None else encode(parameters).decode(),
-        job_id,
-    )
-
-
-def result_key(result: Mapping[str, Any]) -> tuple[str, str]:
-    """Evaluator and configuration: what makes two results of one inference those of the same check.
-
-    Checks of one inference have different names: that tells them apart where there is no hash.
-    """
-    return result["evaluator"], result.get("config_hash") or f"name:{result['name']}"
-
-
-def ended_at(record: Mapping[str, Any]) -> float:
-    """The moment at which an inference ended, and its own checks had run."""
-    duration_s = record.get("duration_s")
-    started_at: float = record["started_at"]
-    return started_at + (duration_s if isinstance(duration_s, (int, float)) else 0.0)
-
-
-def verdict(evaluation: Mapping[str, Any] | None) -> str | None:
-    """``passed``, ``failed``, ``pending``, or ``None`` where there is no verdict."""
-    if not evaluation:
-        return None
-    passed = evaluation.get("passed")
-    if passed is None:
-        states = {result["state"] for result in evaluation.get("results") or ()}
-        return "pending" if "pending" in states else None
-    return "passed" if passed else "failed"
-
-
-def cost_columns(total: str | None) -> tuple[int | None, str | None]:
-    """``cost_usd`` and ``cost_exact`` for a decimal text of USD."""
-    if total is None:
-        return None, None
-    try:
-        amount = Decimal(total)
-        pico = schema.to_pico(amount)
-        return (schema.floor_pico(amount), total) if pico is None else (pico, None)
-    except (InvalidOperation, ValueError, OverflowError):
-        return None, total
-
-
-def short(text: str | None) -> str | None:
-    """Text as it stands in an indexed column, and as it is therefore looked for."""
-    return text[:_LONG] if isinstance(text, str) and len(text) > _LONG else text
-
-
-def short_tag(text: str) -> str:
-    """The same for a tag's name and value, which stand in one index together."""
-    return str(text)[:_LONG_TAG]
-
-
-def fitting(table: Table, rows: Sequence[Values]) -> list[Values]:
-    """Rows in which every value is one that its column takes.
-
-    NUL, halves of surrogate pairs, numbers beyond 64 bits and values of foreign types come from
-    programs that embed Maester. The columns get a legible stand-in; the document has the value itself.
-    """
-    fits = [_fit_for(column) for column in table.columns]
-    return [
-        tuple(None if value is None else fit(value) for fit, value in zip(fits, row, strict=True))
-        for row in rows
-    ]
-
-
-def _text(value: Any) -> str:
-    text = value if isinstance(value, str) else str(value)
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
-
-
-def _whole(value: Any) -> int | None:
-    try:
-        return max(-(2**63), min(2**63 - 1, int(value)))
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def _real(value: Any) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def _fit_for(column: Column[Any]) -> Callable[[Any], Any]:
-    return _FITS.get(type(column.type), _text)
-
-
-_FITS: Mapping[type, Callable[[Any], Any]] = {
-    BigInteger: _whole,
-    Integer: _whole,
-    Double: _real,
-    Boolean: bool,
-}
-
-
-def _each(records: Iterable[Mapping[str, Any]], values: Any) -> list[Values]:
-    return list(chain.from_iterable(map(values, records)))
-
-
-_NOTHING: Mapping[str, Any] = {}
+def existing(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Which of these inferences the ledger has."""
+    found: set[str] = set()
+    column = schema.inferences.c.request_id
+    for start in range(0, len(ids), 500):
+        query = select(column).where(column.in_(ids[start : start + 500]))
+        found.update(connection.execute(query).scalars())
+    return found
 
 
 def _before_fork() -> None:

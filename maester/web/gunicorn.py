@@ -11,10 +11,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from maester.config import early
-from maester.errors import ConfigError
+from maester.errors import ConfigError, LedgerError
 from maester.logs import configure
 from maester.settings import ServerSettings
 
@@ -83,6 +84,8 @@ def post_worker_init(worker: Any) -> None:
             sys.exit(BOOT_FAILED)
     configure(service.runtime.settings)
     service.runtime.start()
+    with suppress(LedgerError):  # the first request would ask too, and could then be refused
+        service.runtime.keys.any()
     sys.setswitchinterval(_SWITCH_S)
     _drain_on_term(service.drain)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import time
+from pathlib import Path
 
 import pytest
 
 from maester.errors import InvalidRequest, LedgerError, NotFound
 from maester.ledger.keys import KeyStore
 from support.inferences import finished
+from support.postgres import new_database
 from support.recorder import Recorder
 
 
@@ -113,3 +116,22 @@ def test_known_keys_stay_valid_while_the_database_is_away(local: Recorder) -> No
     assert store.authenticate(secret) is not None
     with pytest.raises(LedgerError):
         KeyStore(local.database).authenticate(secret)
+
+
+def test_a_database_that_hangs_keeps_no_known_caller(postgres_server: str, tmp_path: Path) -> None:
+    with new_database(postgres_server) as url, Recorder(url, tmp_path) as recorder:
+        store = KeyStore(recorder.database)
+        _, secret = store.create("app")
+        assert store.authenticate(secret) is not None
+        with recorder.database.begin() as connection:
+            connection.exec_driver_sql("LOCK TABLE keys IN ACCESS EXCLUSIVE MODE")
+            for _ in range(3):  # every one of them finds that it is time to ask again
+                store._fresh_until = 0.0
+                began = time.monotonic()
+                assert store.authenticate(secret) is not None
+            assert time.monotonic() - began < 0.5, "only the first waits"
+        store.revoke("app")
+        end = time.monotonic() + 10
+        while store.authenticate(secret) is not None:
+            assert time.monotonic() < end
+            time.sleep(0.02)

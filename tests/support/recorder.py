@@ -19,6 +19,7 @@ class Recorder:
 
     :param url: an empty database, or one that a recorder used before.
     :param folder: where the journal goes.
+    :param ledger: more of `LedgerSettings`.
     """
 
     def __init__(
@@ -30,11 +31,12 @@ class Recorder:
         memory_bytes: int = 64_000_000,
         capture: str = "full",
         secrets: Iterable[str] = (),
+        **ledger: Any,
     ) -> None:
         self.url = url
         self.settings = Settings(
             data_dir=folder / "data",
-            ledger=LedgerSettings(url=url, flush_interval_s=0.02, segment_bytes=segment_bytes),
+            ledger=LedgerSettings(url=url, flush_interval_s=0.02, segment_bytes=segment_bytes, **ledger),
             log=LogSettings(capture=capture),  # type: ignore[arg-type]
             secrets=frozenset(secrets),
         )

@@ -1,0 +1,209 @@
+"""Deleting what is older than is kept: a batch at a time, so that whoever writes or reads waits for little.
+
+Everything of an inference goes in one transaction, so that at no moment there is half of one. Its tags
+and aliases stand under keys that begin with their text; they are found by the record, which says what
+they are, and not by reading all of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Table, delete, func, select, text, tuple_, update
+
+from maester.database import Database, schema
+
+from .codec import decode
+from .rows import Values, alias_values, forms, tag_values
+from .store import Store
+
+log = logging.getLogger(__name__)
+
+BATCH = 200
+"""Inferences that one transaction deletes: some ten milliseconds."""
+_KEYS = 300
+_TURN_S = 0.2
+_REST_S = 0.4
+_IDLE_S = 60.0
+_LEASE_S = 120.0
+_LEASE = "pruning"
+_DAY_S = 86_400.0
+
+TABLES = (
+    schema.inferences,
+    schema.documents,
+    schema.attempts,
+    schema.evaluations,
+    schema.inference_tags,
+    schema.aliases,
+)
+"""Every table with rows of an inference, its summary first."""
+
+_i = schema.inferences.c
+_d = schema.documents.c
+
+
+@dataclass(frozen=True, slots=True)
+class Old:
+    """What a pruning would delete.
+
+    :param inferences: how many.
+    :param oldest: when the oldest of them started, ``None`` where there is none.
+    """
+
+    inferences: int
+    oldest: float | None
+
+
+def older_than(database: Database, before: float) -> Old:
+    """Count what started before a moment.
+
+    :raises LedgerError: when the database cannot be read.
+    """
+    query = select(func.count(), func.min(_i.started_at)).where(_i.started_at < before)
+    count, oldest = database.read(lambda connection: connection.execute(query).one())
+    return Old(count, oldest)
+
+
+def prune(database: Database, before: float, *, batch: int = BATCH, pause_s: float = 0.01) -> Iterator[int]:
+    """Delete what started before a moment, oldest first; iterate it to have it done.
+
+    It may be stopped between two batches, and done by several processes at once.
+
+    :param pause_s: how long others have the database to themselves between two batches.
+    :returns: for each batch how many inferences it deleted.
+    :raises LedgerError: when the database refuses; that batch is then as it was.
+    """
+    while True:
+        deleted = database.write(lambda connection: prune_batch(connection, before, batch))
+        if not deleted:
+            return
+        yield deleted
+        time.sleep(pause_s)
+
+
+def prune_batch(connection: Connection, before: float, limit: int = BATCH) -> int:
+    """Delete up to so many of the oldest inferences that started before a moment; how many there were."""
+    oldest = (
+        select(_i.request_id, _i.started_at, _i.alias, _i.response_id, _i.tags)
+        .where(_i.started_at < before)
+        .order_by(_i.started_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)  # for PostgreSQL: another process deletes others
+    )
+    rows = connection.execute(oldest).all()
+    if not rows:
+        return 0
+    ids = [row.request_id for row in rows]
+    documents = select(_d.request_id, _d.document).where(_d.request_id.in_(ids))
+    records = {row.request_id: row.document for row in connection.execute(documents)}
+    tags: set[Values] = set()
+    aliases: set[Values] = set()
+    for row in rows:
+        record = _record(row, records.get(row.request_id))
+        for tag in tag_values(record):
+            tags.update(forms(connection, schema.inference_tags, tag))
+        for alias in alias_values(record):
+            aliases.update(form[:3] for form in forms(connection, schema.aliases, alias))
+    _delete_keys(connection, schema.inference_tags, tags)
+    _delete_keys(connection, schema.aliases, aliases)
+    for table in (schema.evaluations, schema.attempts, schema.documents, schema.inferences):
+        connection.execute(delete(table).where(table.c.request_id.in_(ids)))
+    return len(ids)
+
+
+def vacuum(database: Database) -> None:
+    """Give what deleted rows took back to the disk, which rewrites the tables.
+
+    Neither readers nor writers of PostgreSQL wait for it; those who write to SQLite do, while what they
+    have to write stays in the journal.
+
+    :raises LedgerError: when the database refuses.
+    """
+    with database.connect() as connection:
+        if database.sqlite:
+            driver: Any = connection.connection.driver_connection
+            driver.execute("VACUUM")
+            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return
+        free = connection.execution_options(isolation_level="AUTOCOMMIT")
+        for table in TABLES:
+            free.execute(text(f"VACUUM (ANALYZE) {table.name}"))
+
+
+class Retention:
+    """Deletes by itself what is older than is kept, at a quiet pace, in one process of an installation.
+
+    Whoever holds the lease in ``meta`` does it; when it dies another one does two minutes later.
+
+    :param keep_days: for how long inferences are kept.
+    """
+
+    def __init__(self, store: Store, keep_days: int) -> None:
+        self._store = store
+        self._keep_s = keep_days * _DAY_S
+        self._own = f"{os.getpid()}-{os.urandom(8).hex()}"
+        self._next = 0.0
+        self.pruned = 0
+
+    def turn(self) -> None:
+        """Delete for a fraction of a second, if there is anything to delete.
+
+        :raises sqlalchemy.exc.DBAPIError: when the database refuses.
+        """
+        if time.monotonic() < self._next:
+            return
+        end = time.monotonic() + _TURN_S
+        deleted = batch = 0
+        if self._store.transaction(self._claim):
+            before = time.time() - self._keep_s
+            while time.monotonic() < end:
+                batch = self._store.transaction(lambda connection: prune_batch(connection, before))
+                deleted += batch
+                if not batch:
+                    break
+        if deleted:
+            self.pruned += deleted
+            log.info("Deleted %d inferences whose time was over.", deleted)
+        self._next = time.monotonic() + (_REST_S if batch else _IDLE_S)
+
+    def _claim(self, connection: Connection) -> bool:
+        now, lease = time.time(), schema.meta.c
+        known = connection.execute(select(lease.value).where(lease.name == _LEASE)).scalar()
+        if known is None:
+            connection.exec_driver_sql(
+                "INSERT INTO meta (name, value, updated_at)"  # noqa: S608  the name is our own
+                f" VALUES ('{_LEASE}', '', 0) ON CONFLICT DO NOTHING"
+            )
+        free = ~lease.updated_at.between(now - _LEASE_S, now + _LEASE_S)
+        claim = update(schema.meta).where(lease.name == _LEASE, (lease.value == self._own) | free)
+        return connection.execute(claim.values(value=self._own, updated_at=now)).rowcount == 1
+
+
+def _record(row: Any, document: str | None) -> dict[str, Any]:
+    """The record, or what the summary has of it where the document is missing or no JSON."""
+    known = {
+        "request_id": row.request_id,
+        "alias": row.alias,
+        "response_id": row.response_id,
+        "tags": decode(row.tags) if row.tags else None,
+    }
+    try:
+        found = decode(document) if document is not None else None
+    except orjson.JSONDecodeError:
+        found = None
+    return {**known, **(found if isinstance(found, dict) else {}), "started_at": row.started_at}
+
+
+def _delete_keys(connection: Connection, table: Table, keys: set[Values]) -> None:
+    columns = list(table.primary_key.columns)
+    ordered = sorted(keys, key=repr)
+    for start in range(0, len(ordered), _KEYS):
+        chosen = tuple_(*columns).in_(ordered[start : start + _KEYS])
+        connection.execute(delete(table).where(chosen))
