@@ -28,6 +28,8 @@ class ServerSettings:
     graceful_timeout_s: float = 30.0
     max_body_bytes: int = 10_000_000
     max_json_depth: int = 64
+    on_disconnect: Literal["cancel", "drain"] = "cancel"
+    """What becomes of a stream whose client hung up: its provider is cancelled, or read to the end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,13 @@ class ServerSection(Section):
         "Largest request body, in bytes.", 1, 2**40, load_default=_SERVER["max_body_bytes"]
     )
     max_json_depth = Whole("Deepest nesting of a JSON body.", 1, 1000, load_default=_SERVER["max_json_depth"])
+    on_disconnect = Choice(
+        "What becomes of a stream whose client hung up: `cancel` ends it at the provider, `drain` reads the"
+        " rest, so that what it really used is known.",
+        "cancel",
+        "drain",
+        load_default=_SERVER["on_disconnect"],
+    )
 
 
 class LedgerSection(Section):

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
 
+from maester.errors import Cancelled
+from maester.interrupts import Stoppable, Stopped
 from maester.model import Inference
 
 from . import intake
 from .answers import failure_response, headers_of, json_response
 from .body import read_json
 from .errors import Dialect
-from .events import Writer, stream_response
+from .events import EventStream, Writer, stream_response
+from .hangups import hang_ups
 from .intake import Intake
 from .service import Service
 
@@ -57,14 +60,21 @@ class Endpoint:
         alias, trace = intake.alias_of(environ), intake.trace_headers(environ)
         runtime = service.runtime
         if asked.request.stream and self._writer is not None:
-            stream = runtime.stream(
-                asked.request, entry_point="http", alias=alias, caller=caller, headers=trace
-            )
-            if stream.inference.error is not None:
-                return failure_response(stream.inference, self._dialect, arrived)
-            return stream_response(
-                stream, self._writer(stream.inference, asked), service.ping_s, self._dialect
-            )
+            sock = environ.get("gunicorn.socket")
+            drain = runtime.settings.server.on_disconnect == "drain"
+            try:
+                with Stoppable() as work, hang_ups.watching(None if drain else sock, work.stop):
+                    stream = runtime.stream(
+                        asked.request, entry_point="http", alias=alias, caller=caller, headers=trace
+                    )
+            except Stopped:
+                raise Cancelled("The caller went away before the answer began.") from None
+            inference = stream.inference
+            if inference.error is not None:
+                return failure_response(inference, self._dialect, arrived)
+            writer = self._writer(inference, asked)
+            events = EventStream(stream, writer, service.ping_s, sock=sock, drain=drain)
+            return stream_response(events, inference, self._dialect)
         inference = runtime.execute(
             asked.request, entry_point="http", alias=alias, caller=caller, headers=trace
         )
