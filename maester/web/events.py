@@ -69,10 +69,11 @@ def failure_event(inference: Inference) -> bytes:
 def stream_response(events: EventStream, inference: Inference, dialect: Dialect = "openai") -> Response:
     """The answer that passes a stream on."""
     headers = identity(inference, dialect)
+    cached = inference.cached is not None and inference.cached.hit
     headers += (
         ("cache-control", "no-cache"),
         ("x-accel-buffering", "no"),
-        ("x-maester-attempts", str(max(len(inference.attempts), 1))),
+        ("x-maester-attempts", "0" if cached else str(max(len(inference.attempts), 1))),
     )
     return Response(
         events,
@@ -90,6 +91,7 @@ class EventStream(Iterator[bytes]):
     the client: one that reads slowly slows its provider and fills no memory. `close` before the end
     means that the client went away; so does a socket on which it hung up, at once.
 
+    :ivar ended: whether all of it was given out.
     :param sock: the client's connection, if there is a real one.
     :param drain: what to do when the client went away: read the rest, so that its usage is known, or
         cancel the provider. Of more than `DRAINS` at once the next are cancelled.
@@ -98,6 +100,8 @@ class EventStream(Iterator[bytes]):
     def __init__(
         self, stream: InferenceStream, writer: Writer, ping_s: float, *, sock: Any = None, drain: bool = False
     ) -> None:
+        self.inference = stream.inference
+        self.ended = False
         self._stream = stream
         self._writer = writer
         self._ping_s = ping_s
@@ -176,7 +180,7 @@ class EventStream(Iterator[bytes]):
                 return b"".join(written)
         if self._gone:
             raise BrokenPipeError(errno.EPIPE, "The client hung up.")
-        self._finished = True
+        self._finished = self.ended = True
         written.append(self._writer.end(self._stream.inference))
         return b"".join(written)
 
