@@ -165,6 +165,7 @@ def interrupted_row(admitted: Json) -> Row:
         },
         "usage": None,
         "cost": None,
+        "cache": None,
         "evaluation": None,
         "attempts": [],
         "faults": [],

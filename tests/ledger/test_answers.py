@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -62,3 +63,11 @@ def test_the_oldest_go_when_there_are_too_many(database: Database) -> None:
     assert answers.get("reserved") is not None
     assert answers.clear("cache") == 3
     assert answers.get("k4") is None
+
+
+def test_of_many_that_want_a_key_at_once_one_gets_it(database: Database) -> None:
+    answers = SavedAnswers(database, 10)
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda n: answers.reserve("k", f"f{n}", f"holder {n}", 60), range(8)))
+    assert got.count(None) == 1
+    assert all(found is None or found.answer is None for found in got)
