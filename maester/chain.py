@@ -17,6 +17,8 @@ from .tracing import Span, current
 _AFTER_ERROR = (Slot.METER, Slot.LOG)
 """What follows an error: what was spent before it is counted, and all of it is recorded."""
 
+_WENT_AWAY = "The caller went away before the answer was complete."
+
 
 class _Step:
     __slots__ = ("after_error", "critical", "log", "makes_record", "name", "on_chunk", "run", "slot", "where")
@@ -144,6 +146,7 @@ class InferenceStream(Iterator[Chunk]):
         self._chain = chain
         self.inference = inference
         self._open = True
+        self._deserted = False
         if inference.error is not None or inference.chunks is None:
             self._finish()
 
@@ -172,13 +175,22 @@ class InferenceStream(Iterator[Chunk]):
                 self._stop("The request was stopped before it was complete.")
                 raise
             failure = wrap(exc, "gateway")  # a provider's plugin may raise anything
+        if self._deserted:
+            failure = Cancelled(_WENT_AWAY)
         inference.error = inference.error or failure
         self._finish()
         raise StopIteration
 
+    def desert(self) -> None:
+        """Say that the caller went away while the rest is read all the same, for what it costs.
+
+        The inference is recorded as cancelled when it is read to its end.
+        """
+        self._deserted = True
+
     def close(self) -> None:
         """Stop reading: the provider is cancelled and the inference recorded as cancelled."""
-        self._stop("The caller went away before the answer was complete.")
+        self._stop(_WENT_AWAY)
 
     def _stop(self, why: str) -> None:
         if self._open:

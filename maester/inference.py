@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import ids
@@ -55,18 +56,35 @@ class Fault:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class CacheUse:
+    """What the response cache had to do with an inference.
+
+    :param hit: whether the answer came from it.
+    :param key: what the answer is kept under; ``None`` if it is not to be kept.
+    :param saved_cost_usd: what the original had cost; ``None`` if that is not known.
+    :param request_id: of the original.
+    """
+
+    hit: bool
+    key: str | None = None
+    saved_cost_usd: Decimal | None = None
+    request_id: str | None = None
+
+
 class Inference:
     """One request and all that became of it: the chain's one mutable envelope.
 
     Each field has one writer: trace → ``trace``; gateway → ``route``, ``attempts``, ``response``,
-    ``chunks``; meter → ``cost``, and the estimated ``usage`` of attempts that reported none; evaluate →
-    ``evaluations``; chain → ``error``, ``faults``, ``receipts``, ``ended``, ``duration_s``; whoever
-    opens it → the rest.
+    ``chunks``, ``cached``; meter → ``cost``, and the estimated ``usage`` of attempts that reported none;
+    evaluate → ``evaluations``; chain → ``error``, ``faults``, ``receipts``, ``ended``, ``duration_s``;
+    whoever opens it → the rest.
     """
 
     __slots__ = (
         "alias",
         "attempts",
+        "cached",
         "caller",
         "chunks",
         "cost",
@@ -124,6 +142,7 @@ class Inference:
         self.attempts: tuple[Attempt, ...] = ()
         self.response: Response | None = None
         self.chunks: Iterator[Chunk] | None = None
+        self.cached: CacheUse | None = None
         self.cost: Cost | None = None
         self.evaluations: tuple[Evaluation, ...] | None = None
         self.error: MaesterError | None = None

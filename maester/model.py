@@ -17,6 +17,7 @@ from decimal import Decimal
 from typing import Any, Literal, TypedDict
 
 from .inference import NOTHING as NOTHING
+from .inference import CacheUse as CacheUse
 from .inference import Fault as Fault
 from .inference import Inference as Inference
 from .inference import Receipt as Receipt
@@ -95,6 +96,8 @@ class Request:
     :param inexpressible: fields of ``native`` that OpenAI's dialect has no word for; only a provider
         of the caller's own dialect can take the request when there are any.
     :param timeout_s: the caller's own deadline for the whole request.
+    :param cache: what the response cache may do, where the model has one: ``use`` it, ``renew`` what is
+        kept, or stay ``off``.
     """
 
     model: str
@@ -113,6 +116,7 @@ class Request:
     dialect: Literal["openai", "anthropic"] = "openai"
     inexpressible: tuple[str, ...] = ()
     timeout_s: float | None = None
+    cache: Literal["use", "renew", "off"] = "use"
 
 
 @dataclass(frozen=True, slots=True)

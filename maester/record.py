@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from .fingerprint import output_hash
-from .model import Attempt, Cost, Evaluation, Inference
+from .model import Attempt, CacheUse, Cost, Evaluation, Inference
 
 Json = dict[str, Any]
 
@@ -52,6 +52,7 @@ def record_of(inference: Inference, *, capture: bool = True) -> Json:
         "tags": dict(request.tags),
         "usage": usage_view(inference),
         "cost": cost_view(inference.cost),
+        "cache": cache_view(inference.cached),
         "evaluation": evaluation_view(inference),
         "attempts": [attempt_view(attempt, capture=capture) for attempt in inference.attempts],
         "faults": [
@@ -111,6 +112,20 @@ def cost_view(cost: Cost | None) -> Json | None:
     if cost.unpriced:
         view["unpriced"] = list(cost.unpriced)
     return view
+
+
+def cache_view(cached: CacheUse | None) -> Json | None:
+    """Whether an answer came from the response cache, whose it was first and what it had cost then.
+
+    ``None`` where the model has no cache or the request did without.
+    """
+    if cached is None:
+        return None
+    return {
+        "hit": cached.hit,
+        "saved_cost_usd": decimal_text(cached.saved_cost_usd),
+        "request_id": cached.request_id,
+    }
 
 
 def evaluation_view(inference: Inference) -> Json | None:

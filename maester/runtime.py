@@ -16,6 +16,8 @@ from .chain import Chain, InferenceStream
 from .contracts import Slot
 from .database import Database
 from .errors import ConfigError, LedgerError
+from .ledger.answers import SavedAnswers
+from .ledger.cache import AnswerCache
 from .ledger.keys import KeyStore
 from .ledger.queries import Ledger
 from .model import NOTHING, Caller, Inference, Request
@@ -71,6 +73,8 @@ class Runtime:
         self.database.prepare()
         self.ledger = Ledger(self.database)
         self.keys = KeyStore(self.database)
+        self.answers = SavedAnswers(self.database, settings.cache.max_answers)
+        self.cache = AnswerCache(settings, self.answers)
         self.price_book = PriceBook(self.database)
         self.price_book.fill_if_empty(registry.pricing)
         families = {

@@ -28,6 +28,8 @@ class ServerSettings:
     graceful_timeout_s: float = 30.0
     max_body_bytes: int = 10_000_000
     max_json_depth: int = 64
+    on_disconnect: Literal["cancel", "drain"] = "cancel"
+    """What becomes of a stream whose client hung up: its provider is cancelled, or read to the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,31 @@ class ModelSettings:
     checks: tuple[Check, ...] | None = None
     """``None`` for those of ``[evaluate]``; empty for none at all."""
     on_failure: OnFailure | None = None
+    cache_s: float | None = None
+    """Seconds for which the same request gets the same answer again; ``None`` for never."""
+    cache_shared: bool = False
+    """Whether callers with different keys get each other's answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """``[cache]``: bounds of the response cache, which models turn on."""
+
+    max_answer_bytes: int = 1_000_000
+    """Size of the largest answer that is kept."""
+    max_answers: int = 100_000
+    """How many are kept; the oldest go first."""
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencySettings:
+    """``[idempotency]``: whether ``Idempotency-Key`` is read on requests for inferences."""
+
+    enabled: bool = False
+    keep_s: float = 86_400.0
+    """Seconds for which a request is remembered by its key."""
+    max_answer_bytes: int = 10_000_000
+    """Size of the largest answer that is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +208,8 @@ class Settings:
     evaluate: EvaluateSettings = EvaluateSettings()
     plugins: PluginSettings = PluginSettings()
     jobs: JobSettings = JobSettings()
+    cache: CacheSettings = CacheSettings()
+    idempotency: IdempotencySettings = IdempotencySettings()
     sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     named_sections: frozenset[str] | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -11,7 +11,9 @@ from ..checks import parse_checks
 from ..errors import ConfigError
 from ..model import Check
 from ..settings import (
+    CacheSettings,
     EvaluateSettings,
+    IdempotencySettings,
     JobSettings,
     LedgerSettings,
     LogSettings,
@@ -47,6 +49,8 @@ def settings_of(resolved: Resolved) -> Settings:
         ),
         plugins=PluginSettings(**{name: tuple(each) for name, each in values["plugins"].items()}),
         jobs=JobSettings(**{**values["jobs"], "webhook_hosts": tuple(values["jobs"]["webhook_hosts"])}),
+        cache=CacheSettings(**values["cache"]),
+        idempotency=IdempotencySettings(**values["idempotency"]),
         sections=MappingProxyType(dict(resolved.sections)),
         named_sections=frozenset(resolved.written),
         origins=MappingProxyType(dict(resolved.origins)),
@@ -64,7 +68,13 @@ def _provider(name: str, table: Mapping[str, Any]) -> ProviderSettings:
 
 def _model(alias: str, table: Mapping[str, Any]) -> ModelSettings:
     return ModelSettings(
-        alias, table["provider"], table["model"], _checks(table["evaluate"]), table["on_failure"]
+        alias,
+        table["provider"],
+        table["model"],
+        checks=_checks(table["evaluate"]),
+        on_failure=table["on_failure"],
+        cache_s=table["cache"],
+        cache_shared=table["cache_shared"],
     )
 
 

@@ -157,6 +157,23 @@ class Seconds(Setting):
         return seconds
 
 
+class Period(Setting):
+    """A duration with its unit, such as ``"90s"``, ``"15m"``, ``"1h"`` or ``"7d"``; read as seconds."""
+
+    _WRITTEN = re.compile(r"([1-9][0-9]{0,6})([smhd])")
+    _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+    def __init__(self, about: str, **options: Any) -> None:
+        schema = {"type": "string", "pattern": f"^(?:{self._WRITTEN.pattern})$"}
+        super().__init__('a duration such as "90s", "15m", "1h" or "7d"', about, schema, **options)
+
+    def read(self, value: Any) -> float:
+        found = self._WRITTEN.fullmatch(value) if isinstance(value, str) else None
+        if found is None:
+            raise ValueError
+        return float(int(found[1]) * self._UNITS[found[2]])
+
+
 class Flag(Setting):
     """True or false."""
 

@@ -29,6 +29,7 @@ from .fields import (
     Flag,
     Moment,
     Names,
+    Period,
     Seconds,
     Section,
     Text,
@@ -36,6 +37,7 @@ from .fields import (
     defaults_of,
 )
 from .provider_schema import PROVIDER_NAME, ProviderSection
+from .saved_schema import CacheSection, IdempotencySection
 from .tables import NamedTables, Table, TableList
 
 PER_MILLION = (
@@ -89,6 +91,13 @@ class ServerSection(Section):
         "Largest request body, in bytes.", 1, 2**40, load_default=_SERVER["max_body_bytes"]
     )
     max_json_depth = Whole("Deepest nesting of a JSON body.", 1, 1000, load_default=_SERVER["max_json_depth"])
+    on_disconnect = Choice(
+        "What becomes of a stream whose client hung up: `cancel` ends it at the provider, `drain` reads the"
+        " rest, so that what it really used is known.",
+        "cancel",
+        "drain",
+        load_default=_SERVER["on_disconnect"],
+    )
 
 
 class LedgerSection(Section):
@@ -184,6 +193,10 @@ class ModelSection(Section):
     evaluate = Checks("Checks of this model's answers; those of `[evaluate]` unless set.", load_default=None)
     on_failure = Choice(
         "What a failed check does; what `[evaluate]` says unless set.", "observe", "block", load_default=None
+    )
+    cache = Period("For how long the same request gets the same answer again.", load_default=None)
+    cache_shared = Flag(
+        "Whether callers with different keys get each other's cached answers.", load_default=False
     )
 
 
@@ -380,6 +393,8 @@ class Configuration(Section):
     prices = TableList(PriceSection, "Prices that win over every other source.")
     plugins = Table(PluginsSection, "What may load.")
     jobs = Table(JobsSection, "Background work.")
+    cache = Table(CacheSection, "Bounds of the response cache, which models turn on.")
+    idempotency = Table(IdempotencySection, "Requests that are sent again and run once.")
 
 
 CONFIGURATION = Configuration()

@@ -22,7 +22,7 @@ from maester.errors import LedgerError
 if TYPE_CHECKING:
     from .engine import Database
 
-HEAD = "0002"
+HEAD = "0003"
 """The schema version that this code needs: the newest migration's."""
 
 _ADVISORY_LOCK = 0x6D616573746572

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Double,
     Index,
     Integer,
+    LargeBinary,
     Table,
     Text,
 )
@@ -249,3 +250,20 @@ meta = Table(
     Column("updated_at", Double, nullable=False),
 )
 """Single facts about the database, by name."""
+
+saved_answers = Table(
+    "saved_answers",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("fingerprint", Text),
+    Column("request_id", Text, nullable=False),
+    Column("answer", LargeBinary),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Index("ix_saved_answers_kind", "kind", "created_at"),
+    Index("ix_saved_answers_expires_at", "expires_at"),
+)
+"""Answers that are given again. ``kind`` is ``cache`` or ``idempotency``; ``key`` a hash of what the answer
+is for and of whom; ``fingerprint`` the hash of the request that a key of a caller's was used for.
+``answer`` is JSON, NULL while the first request is under way."""

@@ -42,7 +42,17 @@ _OWN = frozenset(
     (
         *("request_id", "trace_id", "span_id", "parent_span_id", "trace_flags", "started_at", "duration_s"),
         *("status", "operation", "entry_point", "stream", "provider", "finish_reason", "key_id", "usage"),
-        *("cost", "stages", "spans", "attempts", "evaluation", "response_id", "output_hash", "content"),
+        *(
+            "cache",
+            "cost",
+            "stages",
+            "spans",
+            "attempts",
+            "evaluation",
+            "response_id",
+            "output_hash",
+            "content",
+        ),
         *_FOREIGN,
     )
 )
@@ -155,6 +165,7 @@ def interrupted_row(admitted: Json) -> Row:
         },
         "usage": None,
         "cost": None,
+        "cache": None,
         "evaluation": None,
         "attempts": [],
         "faults": [],

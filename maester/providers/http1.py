@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from maester.errors import BadProviderResponse, ProviderError, ProviderTimeout, ProviderUnavailable
+from maester.interrupts import receive
 
 from .inflate import CODINGS, Inflate
 from .terms import Terms
@@ -326,7 +327,7 @@ class Answer:
             if left <= 0:
                 raise TimeoutError
             self._sock.settimeout(left)
-            data: bytes = self._sock.recv(_PIECE)
+            data = receive(self._sock, _PIECE)
         except TimeoutError as exc:
             self.close()
             late = terms.late()

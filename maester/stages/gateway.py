@@ -12,6 +12,7 @@ from maester.attempts import AttemptStream, RunningAttempt
 from maester.contracts import Provider
 from maester.errors import BadProviderResponse, InvalidRequest
 from maester.interrupts import is_interrupt
+from maester.ledger.cache import AnswerCache
 from maester.model import Call, Chunk, Inference, Response
 from maester.router import Route, Router
 
@@ -29,19 +30,23 @@ class GatewayStage:
     critical = True
 
     _router: Router
+    _cache: AnswerCache
 
     def bind(self, runtime: Runtime) -> None:
         """Take the router."""
         self._router = runtime.router
+        self._cache = runtime.cache
 
     def run(self, inference: Inference) -> None:
-        """Write ``route``, ``attempts`` and ``response``, or for a stream ``chunks``.
+        """Write ``route``, ``attempts`` and ``response``, or for a stream ``chunks``, and ``cached``.
 
         :raises MaesterError: what routing or the provider raised.
         """
         request = inference.request
         route = inference.route = self._router.resolve(request.model, inference.caller)
         dialects.check(getattr(route.provider, "dialect", "openai"), request)
+        if self._cache.recall(inference, route):
+            return
         if request.stream and request.operation == "chat":
             inference.chunks = AttemptStream(
                 RunningAttempt(inference, route), _streaming(route.provider, route)

@@ -12,6 +12,7 @@ from maester.errors import LedgerError, MaesterError
 from maester.evaluation.policy import Policy
 from maester.guards.sink import GuardedSink
 from maester.interrupts import is_interrupt
+from maester.ledger.cache import AnswerCache
 from maester.model import Fault, Inference
 from maester.record import record_of
 
@@ -69,6 +70,8 @@ class LogStage:
 
     name = "log"
 
+    _cache: AnswerCache
+
     def __init__(self) -> None:
         self._sinks: tuple[Sink, ...] = ()
         self._capture = True
@@ -78,9 +81,15 @@ class LogStage:
         sinks = sorted(runtime.registry.sinks, key=lambda sink: sink.name != "ledger")
         self._sinks = tuple(sinks)
         self._capture = runtime.settings.log.capture == "full"
+        self._cache = runtime.cache
 
     def run(self, inference: Inference) -> None:
-        """Settle; a sink's failure becomes a fault."""
+        """Settle, and keep the answer where it is cached; a failure becomes a fault."""
+        if inference.cached is not None and inference.error is None:
+            try:
+                self._cache.keep(inference)
+            except LedgerError as exc:
+                inference.faults.append(Fault("response cache", exc.code, exc.message))
         sinks = [sink for sink in self._sinks if _ready(sink)]  # which may put faults on the record
         record = record_of(inference, capture=self._capture)
         for sink in sinks:

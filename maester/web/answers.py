@@ -9,7 +9,7 @@ import orjson
 
 from maester import tracecontext
 from maester.model import Inference
-from maester.record import cost_view, decimal_text, evaluation_view, usage_view
+from maester.record import cache_view, cost_view, decimal_text, evaluation_view, usage_view
 
 from .answer import Answer, Headers
 from .errors import Dialect, error_response
@@ -23,7 +23,7 @@ def summary(inference: Inference) -> Json:
     Money is a decimal string in USD, ``null`` where a price is not known; durations are seconds.
     """
     response, route = inference.response, inference.route
-    return {
+    told = {
         "request_id": inference.request_id,
         "trace_id": inference.trace_id,
         "provider": route.name if route is not None else None,
@@ -33,6 +33,9 @@ def summary(inference: Inference) -> Json:
         "attempts": attempts(inference),
         "timings": timings(inference),
     }
+    if inference.cached is not None:
+        told["cache"] = cache_view(inference.cached)
+    return told
 
 
 def attempts(inference: Inference) -> list[Json]:
@@ -78,6 +81,8 @@ def identity(inference: Inference, dialect: Dialect = "openai") -> Headers:
         headers.append(("traceparent", tracecontext.inject(trace, trace.span_id)["traceparent"]))
     if inference.route is not None:
         headers.append(("x-maester-provider", inference.route.name))
+    if inference.cached is not None:
+        headers.append(("x-maester-cache", "hit" if inference.cached.hit else "miss"))
     return headers
 
 

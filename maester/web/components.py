@@ -113,6 +113,10 @@ _SUMMARY: Mapping[str, Json] = {
     "evaluation": _or_null(ref("Evaluation")),
     "attempts": _list(ref("Attempt")),
     "timings": _object({"total_s": _NUMBER, "provider_s": _NUMBER, "stages": {"type": "object"}}, "total_s"),
+    "cache": _object(
+        {"hit": _FLAG, "saved_cost_usd": _or_null(_MONEY), "request_id": _or_null(_TEXT)},
+        description="For models with a response cache: whether the answer came from it, and whose it was.",
+    ),
 }
 
 _SPAN = _object(
@@ -155,9 +159,12 @@ COMPONENTS: Mapping[str, Json] = {
     "Cost": _COST,
     "Evaluation": _EVALUATION,
     "Attempt": _ATTEMPT,
-    "Maester": _object(_SUMMARY, description="Which request this was, what it cost, if it was acceptable."),
+    "Maester": _object(
+        _SUMMARY, "cache", description="Which request this was, what it cost, if it was acceptable."
+    ),
     "Generation": _object(
         {**_SUMMARY, "output": _TEXT, "finish_reason": _or_null(_TEXT), "usage": ref("Usage")},
+        "cache",
     ),
     "ChatCompletion": _object(
         {

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
 
+from maester.errors import Cancelled
+from maester.interrupts import Stoppable, Stopped
+from maester.jobs.submission import idempotency_key
 from maester.model import Inference
 
 from . import intake
+from .answer import Answer
 from .answers import failure_response, headers_of, json_response
 from .body import read_json
 from .errors import Dialect
-from .events import Writer, stream_response
+from .events import EventStream, Writer, stream_response
+from .hangups import hang_ups
+from .idempotency import KeptStream, Reservation
 from .intake import Intake
 from .service import Service
 
@@ -53,21 +59,54 @@ class Endpoint:
         arrived = time.perf_counter()
         service, environ = self._service, request.environ
         caller = service.admit(environ)
-        asked = self._read(environ, read_json(environ, service.limits))
-        alias, trace = intake.alias_of(environ), intake.trace_headers(environ)
-        runtime = service.runtime
-        if asked.request.stream and self._writer is not None:
-            stream = runtime.stream(
-                asked.request, entry_point="http", alias=alias, caller=caller, headers=trace
-            )
-            if stream.inference.error is not None:
-                return failure_response(stream.inference, self._dialect, arrived)
-            return stream_response(
-                stream, self._writer(stream.inference, asked), service.ping_s, self._dialect
-            )
-        inference = runtime.execute(
-            asked.request, entry_point="http", alias=alias, caller=caller, headers=trace
-        )
+        body = read_json(environ, service.limits)
+        asked = self._read(environ, body)
+        given: Json = {
+            "entry_point": "http",
+            "alias": intake.alias_of(environ),
+            "caller": caller,
+            "headers": intake.trace_headers(environ),
+        }
+        answer = self._streamed if asked.request.stream and self._writer is not None else self._whole
+        if not service.idempotency.enabled or "HTTP_IDEMPOTENCY_KEY" not in environ:
+            return answer(asked, given, arrived, None)
+        key = idempotency_key(environ["HTTP_IDEMPOTENCY_KEY"]) or ""
+        held = service.idempotency.begin(key, caller, request.path, body)
+        if isinstance(held, Answer):
+            return held
+        try:
+            return answer(asked, given, arrived, held)
+        except BaseException:
+            held.release()
+            raise
+
+    def _whole(self, asked: Intake, given: Json, arrived: float, held: Reservation | None) -> Response:
+        inference = self._service.runtime.execute(asked.request, **given)
         if inference.error is not None:
-            return failure_response(inference, self._dialect, arrived)
-        return json_response(self._answer(inference), headers_of(inference, arrived, self._dialect))
+            response = failure_response(inference, self._dialect, arrived)
+        else:
+            response = json_response(self._answer(inference), headers_of(inference, arrived, self._dialect))
+        if held is not None:
+            held.settle(response, response.get_data(), inference)
+        return response
+
+    def _streamed(self, asked: Intake, given: Json, arrived: float, held: Reservation | None) -> Response:
+        service, sock = self._service, request.environ.get("gunicorn.socket")
+        drain = service.runtime.settings.server.on_disconnect == "drain"
+        try:
+            with Stoppable() as work, hang_ups.watching(None if drain else sock, work.stop):
+                stream = service.runtime.stream(asked.request, **given)
+        except Stopped:
+            raise Cancelled("The caller went away before the answer began.") from None
+        inference = stream.inference
+        if inference.error is not None or self._writer is None:
+            response: Response = failure_response(inference, self._dialect, arrived)
+            if held is not None:
+                held.settle(response, response.get_data(), inference)
+            return response
+        writer = self._writer(inference, asked)
+        events = EventStream(stream, writer, service.ping_s, sock=sock, drain=drain)
+        response = stream_response(events, inference, self._dialect)
+        if held is not None:
+            response.response = KeptStream(events, response, held)
+        return response

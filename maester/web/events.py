@@ -6,25 +6,35 @@ Format: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-a
 from __future__ import annotations
 
 import _thread
+import errno
 import queue
-import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import orjson
 from flask import Response
 
-from maester import native
 from maester.chain import InferenceStream
+from maester.interrupts import Stoppable, Stopped
 from maester.model import Chunk, Inference
 
 from .answers import identity, summary
 from .errors import Dialect, openai_error
+from .hangups import hang_ups
 
 Json = dict[str, Any]
 
 PING = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"
+
+AHEAD = 64
+"""Pieces that are read ahead of a client."""
+
+DRAINS = 100
+"""Streams of one process that are read to their end at once although their clients went away."""
+
+_drains = threading.BoundedSemaphore(DRAINS)
 
 
 class Writer(Protocol):
@@ -56,19 +66,17 @@ def failure_event(inference: Inference) -> bytes:
     return event({"error": openai_error(inference.error)})
 
 
-def stream_response(
-    stream: InferenceStream, writer: Writer, ping_s: float, dialect: Dialect = "openai"
-) -> Response:
+def stream_response(events: EventStream, inference: Inference, dialect: Dialect = "openai") -> Response:
     """The answer that passes a stream on."""
-    inference = stream.inference
     headers = identity(inference, dialect)
+    cached = inference.cached is not None and inference.cached.hit
     headers += (
         ("cache-control", "no-cache"),
         ("x-accel-buffering", "no"),
-        ("x-maester-attempts", str(max(len(inference.attempts), 1))),
+        ("x-maester-attempts", "0" if cached else str(max(len(inference.attempts), 1))),
     )
     return Response(
-        EventStream(stream, writer, ping_s),
+        events,
         200,
         headers,
         content_type="text/event-stream; charset=utf-8",
@@ -79,31 +87,46 @@ def stream_response(
 class EventStream(Iterator[bytes]):
     """Reads a stream of pieces and gives it out as bytes, with pings where it is silent.
 
-    A server notices that its client hung up only when it writes. A provider that thinks for a minute
-    gives nothing to write, so the stream is read beside (on a thread, under gevent a greenlet) and
-    silence is filled with comments. `close` before the end cancels the inference.
+    The stream is read beside (on a thread, under gevent a greenlet), at most `AHEAD` pieces ahead of
+    the client: one that reads slowly slows its provider and fills no memory. `close` before the end
+    means that the client went away; so does a socket on which it hung up, at once.
+
+    :ivar ended: whether all of it was given out.
+    :param sock: the client's connection, if there is a real one.
+    :param drain: what to do when the client went away: read the rest, so that its usage is known, or
+        cancel the provider. Of more than `DRAINS` at once the next are cancelled.
     """
 
-    def __init__(self, stream: InferenceStream, writer: Writer, ping_s: float) -> None:
+    def __init__(
+        self, stream: InferenceStream, writer: Writer, ping_s: float, *, sock: Any = None, drain: bool = False
+    ) -> None:
+        self.inference = stream.inference
+        self.ended = False
         self._stream = stream
         self._writer = writer
         self._ping_s = ping_s
+        self._socket = sock
+        self._drain = drain
         # Looked up now and not at import: gevent replaces the class in workers that it patches.
         self._pieces: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
-        self._gone = False
-        self._reader: Any = None
-        self._started = False
-        self._finished = False
+        self._room: threading.Event | None = None
+        self._work = Stoppable(lambda: not stream.finished)
+        self._gone = self._draining = self._started = self._finished = False
+        self._unwatch: Callable[[], None] | None = None
 
     def __iter__(self) -> EventStream:
         return self
 
     def __next__(self) -> bytes:
+        """The next events.
+
+        :raises BrokenPipeError: as a failed write would, when the client hung up.
+        """
         if self._finished:
             raise StopIteration
         if not self._started:
-            self._started = True
-            _thread.start_new_thread(self._read, ())
+            self._begin()
+            self._unwatch = hang_ups.watch(self._socket, self._hung_up)
         while True:
             try:
                 chunk = self._pieces.get(timeout=self._ping_s)
@@ -115,13 +138,34 @@ class EventStream(Iterator[bytes]):
 
     def close(self) -> None:
         """Stop; before the end this means that the client went away."""
+        if self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None
         if self._finished:
             return
-        self._finished = self._gone = True
-        if not self._started:
+        self._finished = True
+        if self._drain and _drains.acquire(blocking=False):
+            self._draining = True
+            self._stream.desert()
+            if not self._started:
+                self._begin()
+        self._gone = True
+        if self._room is not None:
+            self._room.set()
+        if self._draining:
+            return
+        if self._started:
+            self._work.stop()
+        else:
             self._stream.close()
-        elif self._reader is not None and not self._stream.finished:
-            _interrupt(self._reader)
+
+    def _begin(self) -> None:
+        self._started = True
+        _thread.start_new_thread(self._read, ())
+
+    def _hung_up(self) -> None:
+        self._gone = True
+        self._pieces.put(None)
 
     def _written(self, chunk: Chunk | None) -> bytes:
         """This piece and all that are waiting behind it, so that a burst is one write."""
@@ -131,30 +175,40 @@ class EventStream(Iterator[bytes]):
             try:
                 chunk = self._pieces.get_nowait()
             except queue.Empty:
+                if self._room is not None:
+                    self._room.set()
                 return b"".join(written)
-        self._finished = True
+        if self._gone:
+            raise BrokenPipeError(errno.EPIPE, "The client hung up.")
+        self._finished = self.ended = True
         written.append(self._writer.end(self._stream.inference))
         return b"".join(written)
 
     def _read(self) -> None:
         """Move pieces from the stream to the queue; on the reading thread."""
-        self._reader = _current_greenlet()
         try:
-            while not self._gone:
-                chunk = next(self._stream, None)
-                if chunk is None:
-                    break
-                self._pieces.put(chunk)
+            with self._work:
+                while not self._gone or self._draining:
+                    chunk = next(self._stream, None)
+                    if chunk is None:
+                        break
+                    if not self._gone:
+                        self._pieces.put(chunk)
+                        if self._pieces.qsize() >= AHEAD:
+                            self._wait_for_room()
+        except Stopped:
+            pass  # the stream has recorded itself as cancelled
         finally:
             self._stream.close()
             self._pieces.put(None)
+            if self._draining:
+                _drains.release()
 
-
-def _current_greenlet() -> Any:
-    """The running greenlet if gevent has replaced threads by greenlets, else ``None``."""
-    return sys.modules["gevent"].getcurrent() if native.patched() else None
-
-
-def _interrupt(reader: Any) -> None:
-    """End a reading greenlet where it waits; a thread cannot be ended and notices at the next piece."""
-    sys.modules["gevent"].kill(reader)
+    def _wait_for_room(self) -> None:
+        # Made first and asked after: whoever empties the queue in between finds it, and sets it.
+        room = self._room
+        if room is None:
+            room = self._room = threading.Event()
+        room.clear()
+        if self._pieces.qsize() >= AHEAD and not self._gone:
+            room.wait()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from maester.checks import parse_checks
 from maester.dialects import anthropic
@@ -79,6 +79,7 @@ def chat(environ: WSGIEnvironment, body: Json) -> Intake:
         user=about.user,
         session=own.get("session") or about.session,
         timeout_s=timeout_of(environ),
+        cache=cache_of(environ),
     )
     return Intake(request, include_usage)
 
@@ -104,6 +105,7 @@ def generate(environ: WSGIEnvironment, body: Json) -> Intake:
         user=about.user,
         session=body.get("session") or about.session,
         timeout_s=timeout_of(environ),
+        cache=cache_of(environ),
     )
     return Intake(request)
 
@@ -126,6 +128,7 @@ def embeddings(environ: WSGIEnvironment, body: Json) -> Intake:
         user=about.user,
         session=own.get("session") or about.session,
         timeout_s=timeout_of(environ),
+        cache=cache_of(environ),
     )
     return Intake(request)
 
@@ -150,6 +153,7 @@ def message(environ: WSGIEnvironment, body: Json) -> Intake:
         user=request.user or about.user,
         session=own.get("session") or about.session,
         timeout_s=timeout_of(environ),
+        cache=cache_of(environ),
     )
     return Intake(request)
 
@@ -226,6 +230,17 @@ def timeout_of(environ: WSGIEnvironment) -> float | None:
             param="x-maester-timeout-ms",
         )
     return int(declared) / 1000
+
+
+def cache_of(environ: WSGIEnvironment) -> Literal["use", "renew", "off"]:
+    """What the response cache may do: with ``Cache-Control: no-cache`` renew, with ``no-store`` nothing."""
+    declared = environ.get("HTTP_CACHE_CONTROL")
+    if declared is None:
+        return "use"
+    said = {directive.strip().lower() for directive in declared.split(",")}
+    if "no-store" in said:
+        return "off"
+    return "renew" if "no-cache" in said else "use"
 
 
 def _own(body: Json) -> Json:

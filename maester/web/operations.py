@@ -14,7 +14,7 @@ from .shapes import ref
 Json = dict[str, Any]
 ErrorShape = Literal["Error", "AnthropicError", "Problem"]
 
-_ASKED = (400, 401, 402, 403, 404, 413, 415, 422, 429, 500, 502, 503, 504)
+_ASKED = (400, 401, 402, 403, 404, 409, 413, 415, 422, 429, 500, 502, 503, 504)
 _READ = (401, 403, 500, 503)
 
 _REASONS = {
@@ -83,7 +83,8 @@ _HEADERS = (
     "Headers that are read: `X-Request-Id`, the caller's own id, by which the request can be found again"
     " (at most 200 printable ASCII characters); `x-maester-tags`, attribution labels such as"
     " `team=search,feature=autocomplete`; `x-maester-timeout-ms`, after how many milliseconds to give up;"
-    " `traceparent` and `tracestate`, W3C Trace Context."
+    " `traceparent` and `tracestate`, W3C Trace Context; `Cache-Control` (`no-cache`, `no-store`), for models"
+    " with a response cache; `Idempotency-Key`, where that is switched on."
 )
 
 _INFERENCE_ID = path_parameter(

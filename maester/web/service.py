@@ -14,6 +14,7 @@ from maester.runtime import Runtime
 
 from .auth import Gate
 from .body import BodyLimits
+from .idempotency import Idempotency
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -41,6 +42,7 @@ class Service:
     runtime: Runtime
     gate: Gate
     limits: BodyLimits
+    idempotency: Idempotency
     ping_s: float = PING_S
     patience_s: float = PATIENCE_S
     started_at: float = field(default_factory=time.time)
@@ -52,7 +54,8 @@ class Service:
         """A service over a runtime, limited as its settings say."""
         server = runtime.settings.server
         limits = BodyLimits(server.max_body_bytes, server.max_json_depth)
-        return cls(runtime, Gate(runtime.keys), limits, ping_s, patience_s)
+        idempotency = Idempotency(runtime.settings.idempotency, runtime.answers)
+        return cls(runtime, Gate(runtime.keys), limits, idempotency, ping_s, patience_s)
 
     def admit(self, environ: WSGIEnvironment) -> Caller | None:
         """Whom a request comes from, see `Gate.admit`."""

@@ -39,6 +39,8 @@ HEADINGS = {
     "`[[prices]]`": ("prices", "*"),
     "`[plugins]`": ("plugins",),
     "`[jobs]`": ("jobs",),
+    "`[cache]`": ("cache",),
+    "`[idempotency]`": ("idempotency",),
 }
 
 
