@@ -31,6 +31,7 @@ BUILTINS = (
     "maester.stages",
     "maester.ledger",
     "maester.logs",
+    "maester.metrics",
 )
 
 

@@ -113,6 +113,14 @@ class PluginSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """``[metrics]``: what Prometheus reads."""
+
+    open: bool = False
+    """Whether ``GET /metrics`` needs no key."""
+
+
+@dataclass(frozen=True, slots=True)
 class JobSettings:
     """``[jobs]``: background work."""
 
@@ -173,6 +181,7 @@ class Settings:
     evaluate: EvaluateSettings = EvaluateSettings()
     plugins: PluginSettings = PluginSettings()
     jobs: JobSettings = JobSettings()
+    metrics: MetricsSettings = MetricsSettings()
     sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     named_sections: frozenset[str] | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -18,6 +18,7 @@ from ..settings import (
     JobSettings,
     LedgerSettings,
     LogSettings,
+    MetricsSettings,
     ServerSettings,
     Settings,
 )
@@ -66,6 +67,7 @@ _SERVER = defaults_of(ServerSettings)
 _LEDGER = defaults_of(LedgerSettings)
 _LOG = defaults_of(LogSettings)
 _JOBS = defaults_of(JobSettings)
+_METRICS = defaults_of(MetricsSettings)
 _EVALUATE = defaults_of(EvaluateSettings)
 
 
@@ -324,6 +326,12 @@ class JobsSection(Section):
     )
 
 
+class MetricsSection(Section):
+    """``[metrics]``"""
+
+    open = Flag("Whether `GET /metrics` needs no key.", load_default=_METRICS["open"])
+
+
 class Configuration(Section):
     """The whole of ``maester.toml``, but for the sections of plugins."""
 
@@ -351,6 +359,7 @@ class Configuration(Section):
     prices = TableList(PriceSection, "Prices that win over every other source.")
     plugins = Table(PluginsSection, "What may load.")
     jobs = Table(JobsSection, "Background work.")
+    metrics = Table(MetricsSection, "What Prometheus reads.")
 
 
 CONFIGURATION = Configuration()

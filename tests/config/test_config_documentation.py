@@ -39,6 +39,7 @@ HEADINGS = {
     "`[[prices]]`": ("prices", "*"),
     "`[plugins]`": ("plugins",),
     "`[jobs]`": ("jobs",),
+    "`[metrics]`": ("metrics",),
 }
 
 
