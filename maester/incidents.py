@@ -103,6 +103,11 @@ def of(plugin: str) -> Incidents | None:
     return _by_plugin.get(plugin)
 
 
+def total() -> int:
+    """How often any plugin failed in this process."""
+    return sum(each.count for each in tuple(_by_plugin.values()))
+
+
 def origin(exc: BaseException) -> str:
     """An exception's class and the place where it was raised: nothing of what it says."""
     place = exc.__traceback__

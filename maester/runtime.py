@@ -33,6 +33,7 @@ BUILTINS = (
     "maester.stages",
     "maester.ledger",
     "maester.logs",
+    "maester.metrics",
 )
 
 

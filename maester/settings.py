@@ -148,6 +148,14 @@ class PluginSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """``[metrics]``: what Prometheus reads."""
+
+    open: bool = False
+    """Whether ``GET /metrics`` needs no key."""
+
+
+@dataclass(frozen=True, slots=True)
 class JobSettings:
     """``[jobs]``: background work."""
 
@@ -210,6 +218,7 @@ class Settings:
     jobs: JobSettings = JobSettings()
     cache: CacheSettings = CacheSettings()
     idempotency: IdempotencySettings = IdempotencySettings()
+    metrics: MetricsSettings = MetricsSettings()
     sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     named_sections: frozenset[str] | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -32,7 +32,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"config", "database", "guards", "plugins"}),
     frozenset(
         {
-            *("assembly", "attempts", "dialects", "evaluation", "evaluators", "ledger", "logs"),
+            *("assembly", "attempts", "dialects", "evaluation", "evaluators", "ledger", "logs", "metrics"),
             *("pricing", "providers", "record", "router"),
         }
     ),
@@ -55,6 +55,7 @@ KEPT_APART = {
     "alembic": {"database"},
     "requests": {"jobs", "providers"},
     "urllib3": {"providers"},
+    "prometheus_client": {"metrics", "web"},
 }
 """Libraries that only some parts may import: what uses them can be replaced there."""
 

@@ -18,6 +18,7 @@ from ..settings import (
     JobSettings,
     LedgerSettings,
     LogSettings,
+    MetricsSettings,
     ServerSettings,
     Settings,
 )
@@ -68,6 +69,7 @@ _SERVER = defaults_of(ServerSettings)
 _LEDGER = defaults_of(LedgerSettings)
 _LOG = defaults_of(LogSettings)
 _JOBS = defaults_of(JobSettings)
+_METRICS = defaults_of(MetricsSettings)
 _EVALUATE = defaults_of(EvaluateSettings)
 
 
@@ -366,6 +368,12 @@ class JobsSection(Section):
     )
 
 
+class MetricsSection(Section):
+    """``[metrics]``"""
+
+    open = Flag("Whether `GET /metrics` needs no key.", load_default=_METRICS["open"])
+
+
 class Configuration(Section):
     """The whole of ``maester.toml``, but for the sections of plugins."""
 
@@ -395,6 +403,7 @@ class Configuration(Section):
     jobs = Table(JobsSection, "Background work.")
     cache = Table(CacheSection, "Bounds of the response cache, which models turn on.")
     idempotency = Table(IdempotencySection, "Requests that are sent again and run once.")
+    metrics = Table(MetricsSection, "What Prometheus reads.")
 
 
 CONFIGURATION = Configuration()

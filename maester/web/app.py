@@ -24,6 +24,7 @@ from . import (
     inferences,
     jobs,
     messages,
+    metrics,
     models,
     openapi,
     plugins,
@@ -32,7 +33,7 @@ from .service import EXTENSION, PATIENCE_S, PING_S, Service
 
 _BLUEPRINTS = (
     *(chat, generate, embeddings, messages, models),
-    *(jobs, files, batches, inferences, plugins, health, openapi, docs),
+    *(jobs, files, batches, inferences, plugins, health, metrics, openapi, docs),
 )
 
 

@@ -230,6 +230,7 @@ COMPONENTS: Mapping[str, Json] = {
     "PluginList": _listing(ref("Plugin")),
     "Health": _object({"status": {"const": "ok"}}),
     "Readiness": _object({"status": {"enum": ["ready", "not ready"]}, "checks": {"type": "object"}}),
+    "Metrics": {"type": "string"},
     "Version": _object({"name": _TEXT, "version": _TEXT, "python": _TEXT}),
     "Error": _object(
         {

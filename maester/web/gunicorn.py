@@ -6,10 +6,13 @@ gunicorn's master process reads this module, so it must not import what only its
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -28,6 +31,9 @@ _LONGEST_REQUEST_S = 660
 
 _SWITCH_S = 0.0005
 """Seconds for which the thread that writes the ledger may keep the interpreter from requests."""
+
+_SHARED = "PROMETHEUS_MULTIPROC_DIR"
+_PREFIX = "maester-metrics-"
 
 _log = logging.getLogger(__name__)
 
@@ -99,6 +105,35 @@ def worker_exit(server: Any, worker: Any) -> None:
         service_of(application).runtime.close()
 
 
+def child_exit(server: Any, worker: Any) -> None:
+    """Take what a dead worker had in hand off the metrics; what it counted stays."""
+    folder = os.environ.get(_SHARED)
+    for path in glob.glob(f"{glob.escape(folder)}/gauge_live*_{worker.pid}.db") if folder else ():
+        os.unlink(path)
+
+
+def on_exit(server: Any) -> None:
+    """Remove the folder in which the workers counted."""
+    folder = os.environ.get(_SHARED, "")
+    if os.path.basename(folder).startswith(_PREFIX):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _share_counts() -> None:
+    """Name the folder in which workers count together, before any of them imports prometheus_client.
+
+    A new one for each master: also for one that takes over from another, whose environment it inherits.
+    One that the operator named is emptied of what an earlier master left.
+    """
+    folder = os.environ.get(_SHARED)
+    if folder and not os.path.basename(folder).startswith(_PREFIX):
+        os.makedirs(folder, exist_ok=True)
+        for path in glob.glob(f"{glob.escape(folder)}/*.db"):
+            os.unlink(path)
+    else:
+        os.environ[_SHARED] = tempfile.mkdtemp(prefix=_PREFIX)
+
+
 def _hosts(worker: Any) -> list[str]:
     """Where the worker's sockets really listen, whatever was configured."""
     found: list[str] = []
@@ -119,6 +154,8 @@ def _drain_on_term(drain: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, handle)
 
 
+if "gunicorn.arbiter" in sys.modules:  # else nobody is about to serve
+    _share_counts()
 _settings = early()
 _server = _settings.server
 configure(_settings)

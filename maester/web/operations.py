@@ -216,6 +216,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _public("/healthz", "getHealth", "The process lives", "Health"),
     _public("/readyz", "getReadiness", "Whether to send requests here", "Readiness"),
     _public("/version", "getVersion", "Which version this is", "Version"),
+    _get("/metrics", "getMetrics", "What Prometheus reads", "Service", "Metrics", media=("text/plain",)),
 )
 
 

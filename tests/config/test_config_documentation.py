@@ -41,6 +41,7 @@ HEADINGS = {
     "`[jobs]`": ("jobs",),
     "`[cache]`": ("cache",),
     "`[idempotency]`": ("idempotency",),
+    "`[metrics]`": ("metrics",),
 }
 
 
