@@ -22,11 +22,18 @@ class RunningAttempt:
     """An attempt between its start and its entry in ``inference.attempts``.
 
     Exactly one of `succeeded`, `failed` and `cancelled` ends it.
+
+    :param reason: why there is another one after the first.
+    :param deadline: ``time.monotonic()`` when the whole request is to be over, if there is such a moment.
     """
 
-    def __init__(self, inference: Inference, route: Route) -> None:
+    def __init__(
+        self, inference: Inference, route: Route, reason: str | None = None, deadline: float | None = None
+    ) -> None:
         self.inference = inference
         self.route = route
+        self.reason = reason
+        self.deadline = deadline
         self._started_at = time.time()
         self._started = time.perf_counter()
         self._first_chunk_s: float | None = None
@@ -37,6 +44,8 @@ class RunningAttempt:
             "attempt",
             {"provider": route.name, "model": route.model},
         )
+        if reason is not None:
+            self.span.attributes["reason"] = reason
         inference.spans.append(self.span)
 
     def ask(self, produce: Callable[[Call], Any]) -> Any:
@@ -45,11 +54,7 @@ class RunningAttempt:
         headers: Mapping[str, str] = {}
         if inference.trace is not None:
             headers = tracecontext.inject(inference.trace, self.span.span_id)
-        deadline = None
-        timeout = inference.request.timeout_s
-        if timeout is not None:
-            deadline = time.monotonic() + timeout - (time.perf_counter() - inference.started)
-        call = Call(self.route.model, inference.request, headers, deadline)
+        call = Call(self.route.model, inference.request, headers, self.deadline)
         return self.within(produce, call)
 
     def within(self, act: Callable[..., Any], *arguments: Any) -> Any:
@@ -112,6 +117,7 @@ class RunningAttempt:
             first_chunk_s=self._first_chunk_s,
             error=error.as_dict() if error else None,
             received=received[:_RECEIVED_LIMIT] if received else None,
+            reason=self.reason,
         )
         inference.attempts = (*inference.attempts, attempt)
 

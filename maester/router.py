@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Literal, Protocol
 
 from .contracts import Provider
 from .errors import Forbidden, InvalidRequest, UnknownModel
@@ -60,6 +60,18 @@ class Route:
         return f"{self.name}/{self.model}"
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Those that answer for one model, of which one at a time is asked.
+
+    :param on: what has to have happened before: ``failure`` of those before, or ``context``, a
+        conversation that was too long for them.
+    """
+
+    routes: tuple[Route, ...]
+    on: Literal["failure", "context"] = "failure"
+
+
 class Router:
     """Resolves names: alias, then ``provider/model``, then whose price book entry knows the model.
 
@@ -88,6 +100,7 @@ class Router:
         }
         self._known = known
         self._routes: dict[str, Route] = {}
+        self._groups: dict[str, tuple[Group, ...]] = {}
         self._nearest = lru_cache(maxsize=256)(self._find_nearest)
 
     def resolve(self, model: str, caller: Caller | None = None) -> Route:
@@ -109,9 +122,35 @@ class Router:
             )
         return route
 
+    def groups(self, model: str) -> tuple[Group, ...]:
+        """Who is asked for a model's name, in order: those behind the name, then its fallbacks.
+
+        Fallbacks of a fallback are not asked: two models may stand in for each other.
+
+        :raises UnknownModel: as `resolve` does.
+        """
+        found = self._groups.get(model)
+        if found is None:
+            found = (Group((self.resolve(model),)),)
+            aliased = self._aliases.get(model)
+            for fallback in aliased.fallbacks if aliased is not None else ():
+                found += (Group((self.resolve(fallback.model),), fallback.on),)
+            if len(self._groups) >= _CACHE_SIZE:
+                self._groups.clear()
+            self._groups[model] = found
+        return found
+
+    def routes(self, model: str) -> tuple[Route, ...]:
+        """All that a model's name may lead to, the most usual one first.
+
+        :raises UnknownModel: as `resolve` does.
+        """
+        return tuple(route for group in self.groups(model) for route in group.routes)
+
     def refresh(self) -> None:
         """Forget what was resolved: the price book has changed."""
         self._routes.clear()
+        self._groups.clear()
         self._nearest.cache_clear()
 
     def models(self) -> Iterator[tuple[str, str]]:

@@ -81,6 +81,18 @@ class ProviderSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Fallback:
+    """One entry of a model's ``fallbacks``.
+
+    :param model: an alias, or ``provider/model``.
+    :param on: ``failure``, or ``context`` for conversations that are too long for the model before.
+    """
+
+    model: str
+    on: Literal["failure", "context"] = "failure"
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSettings:
     """``[models.ALIAS]``: a name that callers use, and what stands behind it."""
 
@@ -90,6 +102,24 @@ class ModelSettings:
     checks: tuple[Check, ...] | None = None
     """``None`` for those of ``[evaluate]``; empty for none at all."""
     on_failure: OnFailure | None = None
+    fallbacks: tuple[Fallback, ...] = ()
+    """Who is asked next, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResilienceSettings:
+    """``[resilience]``: what is done when a provider fails."""
+
+    retries: int = 2
+    """How often a model is asked again."""
+    retry_budget: float = 0.1
+    """Retries for each recent request, at most."""
+    first_delay_s: float = 0.5
+    """Longest pause before the first retry; it doubles with each."""
+    max_delay_s: float = 8.0
+    """Longest pause before any retry, also if the provider asks for it."""
+    timeout_s: float | None = None
+    """Seconds for a whole request with all its attempts; a caller may ask for less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +201,7 @@ class Settings:
     models: Mapping[str, ModelSettings] = field(default_factory=dict)
     prices: tuple[Price, ...] = ()
     evaluate: EvaluateSettings = EvaluateSettings()
+    resilience: ResilienceSettings = ResilienceSettings()
     plugins: PluginSettings = PluginSettings()
     jobs: JobSettings = JobSettings()
     sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)

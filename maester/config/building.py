@@ -12,12 +12,14 @@ from ..errors import ConfigError
 from ..model import Check
 from ..settings import (
     EvaluateSettings,
+    Fallback,
     JobSettings,
     LedgerSettings,
     LogSettings,
     ModelSettings,
     PluginSettings,
     ProviderSettings,
+    ResilienceSettings,
     ServerSettings,
     Settings,
 )
@@ -45,6 +47,7 @@ def settings_of(resolved: Resolved) -> Settings:
             on_failure=values["evaluate"]["on_failure"],
             timeout_s=values["evaluate"]["timeout_s"],
         ),
+        resilience=ResilienceSettings(**values["resilience"]),
         plugins=PluginSettings(**{name: tuple(each) for name, each in values["plugins"].items()}),
         jobs=JobSettings(**{**values["jobs"], "webhook_hosts": tuple(values["jobs"]["webhook_hosts"])}),
         sections=MappingProxyType(dict(resolved.sections)),
@@ -64,7 +67,12 @@ def _provider(name: str, table: Mapping[str, Any]) -> ProviderSettings:
 
 def _model(alias: str, table: Mapping[str, Any]) -> ModelSettings:
     return ModelSettings(
-        alias, table["provider"], table["model"], _checks(table["evaluate"]), table["on_failure"]
+        alias,
+        table["provider"],
+        table["model"],
+        checks=_checks(table["evaluate"]),
+        on_failure=table["on_failure"],
+        fallbacks=tuple(Fallback(*each) for each in table["fallbacks"]),
     )
 
 

@@ -37,6 +37,7 @@ def check_names(
             problems.add(
                 path, _origin(settings, path), message, nearest=nearest_name(model.provider, providers)
             )
+    _check_fallbacks(settings, providers, problems)
     for stage in settings.disabled_stages:
         if stage not in stages:
             path = ("stages", "disabled")
@@ -62,6 +63,21 @@ def check_names(
             message = exc.message.removeprefix(f"{dotted(path)}: ").rstrip(".")
             problems.add(path, _origin(settings, path), message)
     problems.raise_any(str(settings.source) if settings.source else None)
+
+
+def _check_fallbacks(settings: Settings, providers: Collection[str], problems: Problems) -> None:
+    """A fallback is another alias, or ``provider/model`` with a provider that is on."""
+    for alias, model in settings.models.items():
+        path: Path = ("models", alias, "fallbacks")
+        for fallback in model.fallbacks:
+            name = fallback.model
+            if name == alias:
+                message = "names the model itself; a fallback is another one"
+            elif name in settings.models or ("/" in name and name.split("/", 1)[0] in providers):
+                continue
+            else:
+                message = f"names {name!r}, which is no alias, nor provider/model of a provider that is on"
+            problems.add(path, _origin(settings, path), message, nearest=nearest_name(name, settings.models))
 
 
 def _all_checks(settings: Settings) -> Iterable[tuple[Path, tuple[Check, ...]]]:

@@ -35,6 +35,7 @@ HEADINGS = {
     "`[stages]`": ("stages",),
     "`[providers.NAME]`": ("providers", "*"),
     "`[models.ALIAS]`": ("models", "*"),
+    "`[resilience]`": ("resilience",),
     "`[evaluate]`": ("evaluate",),
     "`[[prices]]`": ("prices", "*"),
     "`[plugins]`": ("plugins",),
