@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from . import tracecontext
 from .assembly import Assembler
@@ -18,6 +18,22 @@ _RECEIVED_LIMIT = 2000
 """Characters kept of an answer that failed."""
 
 
+class Watcher(Protocol):
+    """Who wants to know how calls to a provider go. Does not raise."""
+
+    def answers(self, first_s: float) -> None:
+        """The answer began, or is here as a whole, after so many seconds."""
+        ...
+
+    def ended(self, error: MaesterError | None, answered: bool) -> None:
+        """The call is over.
+
+        :param error: why it failed; ``None`` if it did not, or the caller went away.
+        :param answered: whether `answers` was called, also if it failed afterwards.
+        """
+        ...
+
+
 class RunningAttempt:
     """An attempt between its start and its entry in ``inference.attempts``.
 
@@ -25,13 +41,20 @@ class RunningAttempt:
 
     :param reason: why there is another one after the first.
     :param deadline: ``time.monotonic()`` when the whole request is to be over, if there is such a moment.
+    :param watcher: is told how it goes.
     """
 
     def __init__(
-        self, inference: Inference, route: Route, reason: str | None = None, deadline: float | None = None
+        self,
+        inference: Inference,
+        route: Route,
+        reason: str | None = None,
+        deadline: float | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
         self.inference = inference
         self.route = route
+        self._watcher = watcher
         self.reason = reason
         self.deadline = deadline
         self._started_at = time.time()
@@ -69,6 +92,8 @@ class RunningAttempt:
         """A piece of a stream is here; the moment of the first one is kept."""
         if self._first_chunk_s is None:
             self._first_chunk_s = time.perf_counter() - self._started
+            if self._watcher is not None:
+                self._watcher.answers(self._first_chunk_s)
 
     def succeeded(self, response: Response) -> None:
         """Record the answer."""
@@ -97,6 +122,12 @@ class RunningAttempt:
     ) -> None:
         inference, route, span = self.inference, self.route, self.span
         span.duration_s = time.perf_counter() - self._started
+        if self._watcher is not None:
+            answered = self._first_chunk_s is not None
+            if status == "ok" and not answered:
+                self._watcher.answers(span.duration_s)
+                answered = True
+            self._watcher.ended(error, answered)
         if status != "ok":
             span.status = "error"
             span.attributes["error.type"] = error.code if error else status

@@ -120,6 +120,15 @@ class ResilienceSettings:
     """Longest pause before any retry, also if the provider asks for it."""
     timeout_s: float | None = None
     """Seconds for a whole request with all its attempts; a caller may ask for less."""
+    breaker: bool = True
+    """Whether a deployment that fails is left alone for a while."""
+    breaker_failure_rate: float = 0.5
+    """Share of failures in the window at which nobody asks any more."""
+    breaker_minimum: int = 10
+    """Requests in the window without which nothing is concluded from the share."""
+    breaker_window_s: float = 10.0
+    breaker_open_s: float = 5.0
+    """Seconds before the first probe; they double with each one that fails."""
 
 
 @dataclass(frozen=True, slots=True)

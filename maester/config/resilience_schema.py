@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..settings import ResilienceSettings
-from .fields import Seconds, Section, Share, Whole, defaults_of
+from .fields import Flag, Seconds, Section, Share, Whole, defaults_of
 
 _RESILIENCE = defaults_of(ResilienceSettings)
 
@@ -37,4 +37,29 @@ class ResilienceSection(Section):
         "Seconds for a whole request with all its attempts; unless set, each attempt has those of its"
         " provider, and none begins after 600.",
         load_default=_RESILIENCE["timeout_s"],
+    )
+    breaker = Flag(
+        "Whether a model at a provider is not asked for a while when it keeps failing.",
+        load_default=_RESILIENCE["breaker"],
+    )
+    breaker_failure_rate = Share(
+        "Share of failures at which it is not asked any more.",
+        load_default=_RESILIENCE["breaker_failure_rate"],
+    )
+    breaker_minimum = Whole(
+        "Requests in the window without which the share says nothing.",
+        1,
+        1_000_000,
+        load_default=_RESILIENCE["breaker_minimum"],
+    )
+    breaker_window_s = Seconds(
+        "Seconds over which failures are counted.",
+        high=3600,
+        load_default=_RESILIENCE["breaker_window_s"],
+    )
+    breaker_open_s = Seconds(
+        "Seconds after which one request goes through as a probe; they double with each that fails, up to"
+        " 60.",
+        high=3600,
+        load_default=_RESILIENCE["breaker_open_s"],
     )

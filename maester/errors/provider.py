@@ -99,6 +99,13 @@ class ProviderUnavailable(ProviderError):
     code = "provider_unavailable"
 
 
+class CircuitOpen(ProviderError):
+    """The provider has kept failing for this model, and is not asked for a while."""
+
+    code = "circuit_open"
+    http_status = 503
+
+
 class BadProviderResponse(ProviderError):
     """The provider's answer was truncated or malformed."""
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from maester.attempts import RunningAttempt
-from maester.errors import MaesterError, RequestError
+from maester.errors import CircuitOpen, MaesterError, RequestError
 from maester.model import Inference
 from maester.router import Group, Route
-from maester.settings import ResilienceSettings
+from maester.settings import Settings
 
+from .board import Board
+from .breaker import Breaker
 from .budget import RetryBudget
+from .deployment import Deployment, Watch
 from .policy import clean, over_context, passes_on, pause_s, repeatable
 
 T = TypeVar("T")
@@ -21,19 +25,22 @@ Prepare = Callable[[Route], Callable[[RunningAttempt], T]]
 """Makes ready to ask under a route: raises what refuses the request there, before there is an attempt,
 and returns what makes the attempt, records how it ended, and raises a `MaesterError` if it failed."""
 
+_MOST_DEPLOYMENTS = 4096
+
 LONGEST_S = 600.0
 """Seconds after which nobody else is asked, where neither the caller nor the configuration says."""
 
 
 class Dispatcher:
-    """Tries again and falls back, for the requests of one process. Safe to share in it.
+    """Tries again and falls back, for the requests of one process. Safe to share in it."""
 
-    :param settings: how often, and within which time.
-    """
-
-    def __init__(self, settings: ResilienceSettings) -> None:
-        self.settings = settings
-        self.budget = RetryBudget(settings.retry_budget)
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings.resilience
+        self.budget = RetryBudget(self.settings.retry_budget)
+        self._board_path = settings.data_dir / "breakers"
+        self._board: Board | None = None
+        self._deployments: dict[tuple[str, str], Deployment] = {}
+        self._lock = threading.Lock()
 
     def dispatch(self, inference: Inference, groups: Sequence[Group], prepare: Prepare[T]) -> T:
         """Ask until there is an answer.
@@ -48,11 +55,41 @@ class Dispatcher:
         self.budget.request()
         return _Dispatch(self, inference, prepare).run(groups)
 
+    def deployment(self, route: Route) -> Deployment:
+        """What is known of the model and provider that a route leads to."""
+        found = self._deployments.get((route.name, route.model))
+        return found if found is not None else self._made(route)
+
+    def _made(self, route: Route) -> Deployment:
+        with self._lock:
+            key = (route.name, route.model)
+            if key not in self._deployments:
+                if len(self._deployments) >= _MOST_DEPLOYMENTS:  # names that callers made up, most of them
+                    self._deployments.clear()
+                self._deployments[key] = Deployment(route, self._breaker(route))
+            return self._deployments[key]
+
+    def _breaker(self, route: Route) -> Breaker | None:
+        if not self.settings.breaker:
+            return None
+        if self._board is None:
+            self._board = Board(self._board_path)
+        return Breaker(self._board, route.address, self.settings)
+
 
 class _Dispatch(Generic[T]):
     """One request on its way."""
 
-    __slots__ = ("_again", "_background", "_deadline", "_dispatcher", "_inference", "_prepare", "_reason")
+    __slots__ = (
+        "_again",
+        "_background",
+        "_deadline",
+        "_dispatcher",
+        "_inference",
+        "_prepare",
+        "_reason",
+        "_wanted_by",
+    )
 
     def __init__(self, dispatcher: Dispatcher, inference: Inference, prepare: Prepare[T]) -> None:
         self._dispatcher = dispatcher
@@ -61,24 +98,27 @@ class _Dispatch(Generic[T]):
         self._background = inference.job_id is not None
         self._reason: str | None = None
         self._again = False
-        seconds, configured = inference.request.timeout_s, dispatcher.settings.timeout_s
-        if seconds is None or (configured is not None and configured < seconds):
-            seconds = configured
+        wanted, configured = inference.request.timeout_s, dispatcher.settings.timeout_s
         self._deadline: float | None = None
-        if seconds is not None:
-            self._deadline = time.monotonic() + seconds - (time.perf_counter() - inference.started)
+        self._wanted_by: float | None = None  # the deadline, where it is the caller's own
+        if wanted is not None or configured is not None:
+            began = time.monotonic() - (time.perf_counter() - inference.started)
+            self._deadline = began + min(s for s in (wanted, configured) if s is not None)
+            if wanted is not None and (configured is None or wanted < configured):
+                self._wanted_by = self._deadline
 
     def run(self, groups: Sequence[Group]) -> T:
         """Ask one group after the other."""
         failure: MaesterError | None = None
-        for group in groups:
+        for position, group in enumerate(groups):
+            elsewhere = len(groups) > 1 and any(other.on == "failure" for other in groups[position + 1 :])
             if failure is not None and not self._takes(group, failure):
                 continue
             try:
-                return self._ask(group)
+                return self._ask(group.routes, elsewhere)
             except MaesterError as error:
-                if failure is not None and isinstance(error, RequestError):
-                    continue  # this one cannot take the request; what went wrong before is what is told
+                if failure is not None and isinstance(error, (RequestError, CircuitOpen)):
+                    continue  # this one was not asked; what went wrong before is what is told
                 failure = error
                 self._reason = f"fallback{self._of_last()}: {error.code}"
         if failure is None:
@@ -86,20 +126,54 @@ class _Dispatch(Generic[T]):
         failure.exhausted = self._again
         raise failure
 
-    def _ask(self, group: Group) -> T:
-        """Ask the deployments of one model until one answers or there is no use in it any more."""
+    def _ask(self, routes: Sequence[Route], elsewhere: bool) -> T:
+        """Ask the deployments of one model until one answers or there is no use in it any more.
+
+        :param elsewhere: whether somebody else is asked after them.
+        """
+        inference = self._inference
         tries = 0
         while True:
-            route = group.routes[tries % len(group.routes)]
-            act = self._prepare(route)
-            self._inference.route = route
+            deployment = self._chosen(routes, tries, elsewhere)
+            route = deployment.route
+            inference.route = route
+            watch = Watch(deployment, self._wanted_by)
             try:
-                return act(RunningAttempt(self._inference, route, self._reason, self._deadline))
+                act = self._prepare(route)
+            except BaseException:
+                watch.ended(None, False)
+                raise
+            try:
+                return act(RunningAttempt(inference, route, self._reason, self._deadline, watch))
             except MaesterError as error:
                 tries += 1
-                if not self._retries(error, tries):
+                shut = all(self._dispatcher.deployment(each).shut(elsewhere) for each in routes)
+                if shut or not self._retries(error, tries):
                     raise
                 self._reason = f"retry{self._of_last()}: {error.code}"
+
+    def _chosen(self, routes: Sequence[Route], tries: int, elsewhere: bool) -> Deployment:
+        """The deployment to ask: the next one that does not keep failing.
+
+        :raises CircuitOpen: when all do.
+        """
+        several = len(routes) > 1
+        if not several:
+            only = self._dispatcher.deployment(routes[0])
+            if only.allows(elsewhere):
+                return only
+            raise only.refusal()
+        deployments = [self._dispatcher.deployment(route) for route in routes]
+        at = tries % len(routes)
+        deployments = deployments[at:] + deployments[:at]
+        for deployment in deployments:
+            if deployment.allows(True):
+                return deployment
+        if not elsewhere:
+            for deployment in deployments:
+                if deployment.allows(False):
+                    return deployment
+        raise deployments[0].refusal()
 
     def _retries(self, error: MaesterError, tries: int) -> bool:
         """Whether to try again; on return the time for it has come."""

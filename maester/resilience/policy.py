@@ -8,8 +8,10 @@ something wrong is told so and asked nobody else; a provider's 4xx that is about
 from __future__ import annotations
 
 import random
+from enum import Enum
 
 from maester.errors import (
+    CircuitOpen,
     InternalError,
     MaesterError,
     PluginError,
@@ -38,6 +40,10 @@ _CONTEXT_WORDS = (
     "too many tokens",
     "maximum number of tokens",
 )
+
+
+_FREE = (CircuitOpen, ProviderAuth, ProviderRejected, ProviderRateLimited)
+"""Failures of calls that were refused, or never made."""
 
 
 def repeatable(error: MaesterError) -> bool:
@@ -77,9 +83,33 @@ def over_context(error: MaesterError) -> bool:
 
 def clean(error: MaesterError) -> bool:
     """Whether a failed call has, as far as can be known, consumed nothing that is charged."""
-    if repeatable(error) or isinstance(error, (ProviderAuth, ProviderRejected, ProviderRateLimited)):
+    if repeatable(error) or isinstance(error, _FREE):
         return True
     return not isinstance(error, (ProviderError, PluginError, InternalError))
+
+
+class Blame(Enum):
+    """Whose failure a failed call is."""
+
+    DEPLOYMENT = "deployment"
+    REQUEST = "request"
+    NOBODY = "nobody"
+
+
+def blame(error: MaesterError, impatient: bool) -> Blame:
+    """Whose failure a call is: the deployment's, the request's (it was answered, with a 4xx), or nobody's.
+
+    :param impatient: whether the caller's own time was over.
+    """
+    if isinstance(error, ProviderTimeout):
+        if error.status is not None and error.status < 500 and error.status >= 400:
+            return Blame.REQUEST
+        return Blame.NOBODY if impatient else Blame.DEPLOYMENT
+    if isinstance(error, (ProviderAuth, ProviderRejected, ProviderRateLimited)):
+        return Blame.REQUEST
+    if isinstance(error, (ProviderError, PluginError, InternalError)):
+        return Blame.DEPLOYMENT
+    return Blame.NOBODY
 
 
 def pause_s(error: MaesterError, tries: int, settings: ResilienceSettings) -> float | None:

@@ -37,7 +37,7 @@ class GatewayStage:
     def bind(self, runtime: Runtime) -> None:
         """Take the router, and what the configuration says of failures."""
         self._router = runtime.router
-        self._dispatcher = Dispatcher(runtime.settings.resilience)
+        self._dispatcher = Dispatcher(runtime.settings)
 
     def run(self, inference: Inference) -> None:
         """Write ``route``, ``attempts`` and ``response``, or for a stream ``chunks``.

@@ -131,7 +131,7 @@ def test_all_attempts_share_the_configured_deadline(build: Build, one: Upstream)
 
 def test_an_outage_is_not_made_worse(build: Build, one: Upstream) -> None:
     one.respond(error(500))
-    runtime = build(resilience="first_delay_s = 0")
+    runtime = build(resilience="first_delay_s = 0\nbreaker = false")
     for _ in range(200):
         runtime.execute(request())
     assert 200 <= len(one.requests) <= 220

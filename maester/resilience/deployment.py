@@ -1,0 +1,74 @@
+"""One model at one provider, and how it is doing."""
+
+from __future__ import annotations
+
+import time
+
+from maester.errors import CircuitOpen, MaesterError
+from maester.router import Route
+
+from .breaker import CLOSED, OPEN, Breaker
+from .policy import Blame, blame
+
+
+class Deployment:
+    """What this process knows of a model at a provider. Every call to it is reported here.
+
+    :param breaker: ``None`` where breakers are off.
+    """
+
+    __slots__ = ("breaker", "route")
+
+    def __init__(self, route: Route, breaker: Breaker | None) -> None:
+        self.route = route
+        self.breaker = breaker
+
+    def allows(self, elsewhere: bool) -> bool:
+        """Whether it may be asked now, see `Breaker.allows`."""
+        return self.breaker is None or self.breaker.allows(elsewhere)
+
+    def shut(self, elsewhere: bool) -> bool:
+        """Whether it is not to be asked for the time being, for all that is known without asking."""
+        level = CLOSED if self.breaker is None else self.breaker.level
+        return level == OPEN or (level != CLOSED and elsewhere)
+
+    def refusal(self) -> CircuitOpen:
+        """The error for a request that is not made."""
+        wait_s = self.breaker.wait_s() if self.breaker is not None else 0.0
+        route = self.route
+        return CircuitOpen(
+            f"Provider {route.name} has kept failing for {route.model}, so it is not asked for a while.",
+            provider=route.name,
+            retry_after_s=max(wait_s, 1.0),
+        )
+
+
+class Watch:
+    """Reports one call to its deployment.
+
+    :param deadline: ``time.monotonic()`` by which its caller wanted the answer.
+    """
+
+    __slots__ = ("_breaker", "_deadline")
+
+    def __init__(self, deployment: Deployment, deadline: float | None) -> None:
+        self._breaker = deployment.breaker
+        self._deadline = deadline
+
+    def answers(self, first_s: float) -> None:
+        """See `maester.attempts.Watcher`."""
+        if self._breaker is not None:
+            self._breaker.answered()
+
+    def ended(self, error: MaesterError | None, answered: bool) -> None:
+        """See `maester.attempts.Watcher`."""
+        if self._breaker is None or (error is None and answered):
+            return
+        impatient = self._deadline is not None and time.monotonic() >= self._deadline
+        found = blame(error, impatient) if error is not None else Blame.NOBODY
+        if found is Blame.DEPLOYMENT:
+            self._breaker.failed()
+        elif found is Blame.REQUEST:
+            self._breaker.answered()
+        elif not answered:
+            self._breaker.undecided()
