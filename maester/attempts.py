@@ -165,9 +165,9 @@ class AttemptStream(Iterator[Chunk]):
     """
 
     def __init__(self, attempt: RunningAttempt, open_source: Callable[[Call], Iterable[Chunk]]) -> None:
+        self._open = True
         self._attempt = attempt
         self._assembler = Assembler()
-        self._open = True
         self._source: Iterator[Chunk] = iter(())
         try:
             self._source = iter(attempt.ask(open_source))
@@ -186,6 +186,9 @@ class AttemptStream(Iterator[Chunk]):
         if self._open:
             self._end()
             self._attempt.cancelled(self._assembled(None), self._assembler.received)
+
+    def __del__(self) -> None:
+        self.close()
 
     def _advance(self) -> Chunk | None:
         """The next piece; after the last one the attempt is recorded as answered."""

@@ -76,6 +76,12 @@ class ProviderSettings:
     total_timeout_s: float = 600.0
     max_connections: int = 256
     """Idle connections kept for the next calls; more are opened when needed, and closed after use."""
+    max_in_flight: int | None = None
+    """Calls under way at once from one process; ``None`` for any number."""
+    max_waiting: int = 0
+    """Calls that may wait for one of these to end."""
+    max_wait_s: float = 5.0
+    """Seconds that they wait at most."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What only this type knows (``api_version`` for Azure; ``delay_s``, ``fail`` … for echo)."""
 

@@ -106,6 +106,13 @@ class CircuitOpen(ProviderError):
     http_status = 503
 
 
+class ProviderBusy(ProviderError):
+    """As many calls as ``max_in_flight`` allows are under way with the provider."""
+
+    code = "provider_busy"
+    http_status = 503
+
+
 class BadProviderResponse(ProviderError):
     """The provider's answer was truncated or malformed."""
 

@@ -8,6 +8,7 @@ from maester.errors import CircuitOpen, MaesterError
 from maester.router import Route
 
 from .breaker import CLOSED, OPEN, Breaker
+from .bulkhead import Bulkhead
 from .policy import Blame, blame
 
 
@@ -15,13 +16,15 @@ class Deployment:
     """What this process knows of a model at a provider. Every call to it is reported here.
 
     :param breaker: ``None`` where breakers are off.
+    :param bulkhead: its provider's; ``None`` for one without a limit.
     """
 
-    __slots__ = ("breaker", "route")
+    __slots__ = ("breaker", "bulkhead", "route")
 
-    def __init__(self, route: Route, breaker: Breaker | None) -> None:
+    def __init__(self, route: Route, breaker: Breaker | None, bulkhead: Bulkhead | None) -> None:
         self.route = route
         self.breaker = breaker
+        self.bulkhead = bulkhead
 
     def allows(self, elsewhere: bool) -> bool:
         """Whether it may be asked now, see `Breaker.allows`."""
@@ -31,6 +34,17 @@ class Deployment:
         """Whether it is not to be asked for the time being, for all that is known without asking."""
         level = CLOSED if self.breaker is None else self.breaker.level
         return level == OPEN or (level != CLOSED and elsewhere)
+
+    def enter(self, left_s: float, *, patient: bool) -> None:
+        """Take a place at the provider, see `Bulkhead.enter`; its `Watch` gives it back."""
+        if self.bulkhead is None:
+            return
+        try:
+            self.bulkhead.enter(left_s, patient=patient)
+        except BaseException:
+            if self.breaker is not None:
+                self.breaker.undecided()
+            raise
 
     def refusal(self) -> CircuitOpen:
         """The error for a request that is not made."""
@@ -44,15 +58,16 @@ class Deployment:
 
 
 class Watch:
-    """Reports one call to its deployment.
+    """Reports one call to its deployment, and gives back its place there.
 
     :param deadline: ``time.monotonic()`` by which its caller wanted the answer.
     """
 
-    __slots__ = ("_breaker", "_deadline")
+    __slots__ = ("_breaker", "_bulkhead", "_deadline")
 
     def __init__(self, deployment: Deployment, deadline: float | None) -> None:
         self._breaker = deployment.breaker
+        self._bulkhead = deployment.bulkhead
         self._deadline = deadline
 
     def answers(self, first_s: float) -> None:
@@ -62,6 +77,8 @@ class Watch:
 
     def ended(self, error: MaesterError | None, answered: bool) -> None:
         """See `maester.attempts.Watcher`."""
+        if self._bulkhead is not None:
+            self._bulkhead.leave()
         if self._breaker is None or (error is None and answered):
             return
         impatient = self._deadline is not None and time.monotonic() >= self._deadline

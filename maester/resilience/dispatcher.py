@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from maester.attempts import RunningAttempt
-from maester.errors import CircuitOpen, MaesterError, RequestError
+from maester.errors import CircuitOpen, MaesterError, ProviderBusy, RequestError
 from maester.model import Inference
 from maester.router import Group, Route
 from maester.settings import Settings
@@ -16,6 +16,7 @@ from maester.settings import Settings
 from .board import Board
 from .breaker import Breaker
 from .budget import RetryBudget
+from .bulkhead import Bulkhead
 from .deployment import Deployment, Watch
 from .policy import clean, over_context, passes_on, pause_s, repeatable
 
@@ -26,6 +27,7 @@ Prepare = Callable[[Route], Callable[[RunningAttempt], T]]
 and returns what makes the attempt, records how it ended, and raises a `MaesterError` if it failed."""
 
 _MOST_DEPLOYMENTS = 4096
+_NOT_ASKED = (RequestError, CircuitOpen, ProviderBusy)
 
 LONGEST_S = 600.0
 """Seconds after which nobody else is asked, where neither the caller nor the configuration says."""
@@ -39,6 +41,11 @@ class Dispatcher:
         self.budget = RetryBudget(self.settings.retry_budget)
         self._board_path = settings.data_dir / "breakers"
         self._board: Board | None = None
+        self._bulkheads = {
+            name: Bulkhead(name, provider.max_in_flight, provider.max_waiting, provider.max_wait_s)
+            for name, provider in settings.providers.items()
+            if provider.max_in_flight is not None
+        }
         self._deployments: dict[tuple[str, str], Deployment] = {}
         self._lock = threading.Lock()
 
@@ -66,7 +73,9 @@ class Dispatcher:
             if key not in self._deployments:
                 if len(self._deployments) >= _MOST_DEPLOYMENTS:  # names that callers made up, most of them
                     self._deployments.clear()
-                self._deployments[key] = Deployment(route, self._breaker(route))
+                self._deployments[key] = Deployment(
+                    route, self._breaker(route), self._bulkheads.get(route.name)
+                )
             return self._deployments[key]
 
     def _breaker(self, route: Route) -> Breaker | None:
@@ -117,7 +126,7 @@ class _Dispatch(Generic[T]):
             try:
                 return self._ask(group.routes, elsewhere)
             except MaesterError as error:
-                if failure is not None and isinstance(error, (RequestError, CircuitOpen)):
+                if failure is not None and isinstance(error, _NOT_ASKED):
                     continue  # this one was not asked; what went wrong before is what is told
                 failure = error
                 self._reason = f"fallback{self._of_last()}: {error.code}"
@@ -137,6 +146,8 @@ class _Dispatch(Generic[T]):
             deployment = self._chosen(routes, tries, elsewhere)
             route = deployment.route
             inference.route = route
+            if deployment.bulkhead is not None:
+                deployment.enter(self._left_s(), patient=self._background)
             watch = Watch(deployment, self._wanted_by)
             try:
                 act = self._prepare(route)

@@ -16,6 +16,7 @@ from maester.errors import (
     MaesterError,
     PluginError,
     ProviderAuth,
+    ProviderBusy,
     ProviderError,
     ProviderRateLimited,
     ProviderRejected,
@@ -42,7 +43,7 @@ _CONTEXT_WORDS = (
 )
 
 
-_FREE = (CircuitOpen, ProviderAuth, ProviderRejected, ProviderRateLimited)
+_FREE = (CircuitOpen, ProviderAuth, ProviderBusy, ProviderRejected, ProviderRateLimited)
 """Failures of calls that were refused, or never made."""
 
 
