@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from .contracts import Provider
 from .errors import Forbidden, InvalidRequest, UnknownModel
 from .model import Caller
-from .settings import ModelSettings, ProviderSettings, Settings
+from .settings import Balance, ModelSettings, ProviderSettings, Settings
 
 _LONGEST_NAME = 256
 _CACHE_SIZE = 4096
@@ -66,10 +66,15 @@ class Group:
 
     :param on: what has to have happened before: ``failure`` of those before, or ``context``, a
         conversation that was too long for them.
+    :param weights: each route's part of the requests.
+    :param sticky: a tag whose value decides on the route.
     """
 
     routes: tuple[Route, ...]
     on: Literal["failure", "context"] = "failure"
+    weights: tuple[int, ...] = (1,)
+    balance: Balance = "weighted"
+    sticky: str | None = None
 
 
 class Router:
@@ -131,14 +136,26 @@ class Router:
         """
         found = self._groups.get(model)
         if found is None:
-            found = (Group((self.resolve(model),)),)
+            found = (self._group(model),)
             aliased = self._aliases.get(model)
             for fallback in aliased.fallbacks if aliased is not None else ():
-                found += (Group((self.resolve(fallback.model),), fallback.on),)
+                found += (self._group(fallback.model, fallback.on),)
             if len(self._groups) >= _CACHE_SIZE:
                 self._groups.clear()
             self._groups[model] = found
         return found
+
+    def _group(self, model: str, on: Literal["failure", "context"] = "failure") -> Group:
+        aliased = self._aliases.get(model)
+        if aliased is None or not aliased.deployments:
+            return Group((self.resolve(model),), on)
+        return Group(
+            tuple(self._route(each.provider, each.model, model) for each in aliased.deployments),
+            on,
+            tuple(each.weight for each in aliased.deployments),
+            aliased.balance,
+            aliased.sticky,
+        )
 
     def routes(self, model: str) -> tuple[Route, ...]:
         """All that a model's name may lead to, the most usual one first.

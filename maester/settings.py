@@ -11,6 +11,7 @@ from .contracts import Price
 from .model import Check
 
 OnFailure = Literal["observe", "block"]
+Balance = Literal["weighted", "least_busy", "latency"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,16 @@ class Fallback:
 
 
 @dataclass(frozen=True, slots=True)
+class DeploymentSettings:
+    """``[[models.ALIAS.deployments]]``: one of several places where a model is."""
+
+    provider: str
+    model: str
+    weight: int = 1
+    """Its part of the requests; 0 for one that is asked only when others fail."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSettings:
     """``[models.ALIAS]``: a name that callers use, and what stands behind it."""
 
@@ -110,6 +121,11 @@ class ModelSettings:
     on_failure: OnFailure | None = None
     fallbacks: tuple[Fallback, ...] = ()
     """Who is asked next, in order."""
+    deployments: tuple[DeploymentSettings, ...] = ()
+    """Where the model is, if in several places; ``provider`` and ``model`` are then the first's."""
+    balance: Balance = "weighted"
+    sticky: str | None = None
+    """A tag whose value decides on the deployment."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from ..checks import parse_checks
 from ..errors import ConfigError
 from ..model import Check
 from ..settings import (
+    DeploymentSettings,
     EvaluateSettings,
     Fallback,
     JobSettings,
@@ -66,13 +67,17 @@ def _provider(name: str, table: Mapping[str, Any]) -> ProviderSettings:
 
 
 def _model(alias: str, table: Mapping[str, Any]) -> ModelSettings:
+    deployments = tuple(DeploymentSettings(**each) for each in table["deployments"])
     return ModelSettings(
         alias,
-        table["provider"],
-        table["model"],
+        deployments[0].provider if deployments else table["provider"],
+        deployments[0].model if deployments else table["model"],
         checks=_checks(table["evaluate"]),
         on_failure=table["on_failure"],
         fallbacks=tuple(Fallback(*each) for each in table["fallbacks"]),
+        deployments=deployments,
+        balance=table["balance"],
+        sticky=table["sticky"],
     )
 
 

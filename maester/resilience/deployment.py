@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from maester.errors import CircuitOpen, MaesterError
@@ -11,20 +12,41 @@ from .breaker import CLOSED, OPEN, Breaker
 from .bulkhead import Bulkhead
 from .policy import Blame, blame
 
+_SHARE_OF_LATEST = 0.2
+
 
 class Deployment:
     """What this process knows of a model at a provider. Every call to it is reported here.
 
     :param breaker: ``None`` where breakers are off.
     :param bulkhead: its provider's; ``None`` for one without a limit.
+    :ivar busy: calls under way. :ivar first_s: seconds until an answer begins, of late.
     """
 
-    __slots__ = ("breaker", "bulkhead", "route")
+    __slots__ = ("_lock", "breaker", "bulkhead", "busy", "first_s", "route")
 
     def __init__(self, route: Route, breaker: Breaker | None, bulkhead: Bulkhead | None) -> None:
         self.route = route
         self.breaker = breaker
         self.bulkhead = bulkhead
+        self.busy = 0
+        self.first_s: float | None = None
+        self._lock = threading.Lock()
+
+    def begun(self) -> None:
+        """A call begins."""
+        with self._lock:
+            self.busy += 1
+
+    def over(self) -> None:
+        """A call is over."""
+        with self._lock:
+            self.busy -= 1
+
+    def took(self, first_s: float) -> None:
+        """An answer began after so many seconds."""
+        known = self.first_s
+        self.first_s = first_s if known is None else known + _SHARE_OF_LATEST * (first_s - known)
 
     def allows(self, elsewhere: bool) -> bool:
         """Whether it may be asked now, see `Breaker.allows`."""
@@ -63,20 +85,24 @@ class Watch:
     :param deadline: ``time.monotonic()`` by which its caller wanted the answer.
     """
 
-    __slots__ = ("_breaker", "_bulkhead", "_deadline")
+    __slots__ = ("_breaker", "_bulkhead", "_deadline", "_deployment")
 
     def __init__(self, deployment: Deployment, deadline: float | None) -> None:
+        deployment.begun()
+        self._deployment = deployment
         self._breaker = deployment.breaker
         self._bulkhead = deployment.bulkhead
         self._deadline = deadline
 
     def answers(self, first_s: float) -> None:
         """See `maester.attempts.Watcher`."""
+        self._deployment.took(first_s)
         if self._breaker is not None:
             self._breaker.answered()
 
     def ended(self, error: MaesterError | None, answered: bool) -> None:
         """See `maester.attempts.Watcher`."""
+        self._deployment.over()
         if self._bulkhead is not None:
             self._bulkhead.leave()
         if self._breaker is None or (error is None and answered):

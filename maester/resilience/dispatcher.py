@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from maester.model import Inference
 from maester.router import Group, Route
 from maester.settings import Settings
 
+from .balancer import ordered
 from .board import Board
 from .breaker import Breaker
 from .budget import RetryBudget
@@ -124,7 +126,7 @@ class _Dispatch(Generic[T]):
             if failure is not None and not self._takes(group, failure):
                 continue
             try:
-                return self._ask(group.routes, elsewhere)
+                return self._ask(group, elsewhere)
             except MaesterError as error:
                 if failure is not None and isinstance(error, _NOT_ASKED):
                     continue  # this one was not asked; what went wrong before is what is told
@@ -135,59 +137,65 @@ class _Dispatch(Generic[T]):
         failure.exhausted = self._again
         raise failure
 
-    def _ask(self, routes: Sequence[Route], elsewhere: bool) -> T:
+    def _ask(self, group: Group, elsewhere: bool) -> T:
         """Ask the deployments of one model until one answers or there is no use in it any more.
 
         :param elsewhere: whether somebody else is asked after them.
         """
-        inference = self._inference
+        deployments = [self._dispatcher.deployment(route) for route in group.routes]
+        if len(deployments) > 1:
+            deployments = ordered(group, deployments, self._inference, random)
         tries = 0
         while True:
-            deployment = self._chosen(routes, tries, elsewhere)
-            route = deployment.route
-            inference.route = route
-            if deployment.bulkhead is not None:
-                deployment.enter(self._left_s(), patient=self._background)
-            watch = Watch(deployment, self._wanted_by)
             try:
-                act = self._prepare(route)
-            except BaseException:
-                watch.ended(None, False)
-                raise
-            try:
-                return act(RunningAttempt(inference, route, self._reason, self._deadline, watch))
+                return self._call(self._chosen(deployments, tries, elsewhere))
             except MaesterError as error:
                 tries += 1
-                shut = all(self._dispatcher.deployment(each).shut(elsewhere) for each in routes)
-                if shut or not self._retries(error, tries):
+                if all(each.shut(elsewhere) for each in deployments):
+                    raise
+                if not self._moves_on(error, tries, len(deployments)) and not self._retries(
+                    error, tries - len(deployments) + 1
+                ):
                     raise
                 self._reason = f"retry{self._of_last()}: {error.code}"
 
-    def _chosen(self, routes: Sequence[Route], tries: int, elsewhere: bool) -> Deployment:
+    def _call(self, deployment: Deployment) -> T:
+        """Make one attempt."""
+        inference, route = self._inference, deployment.route
+        inference.route = route
+        if deployment.bulkhead is not None:
+            deployment.enter(self._left_s(), patient=self._background)
+        watch = Watch(deployment, self._wanted_by)
+        try:
+            act = self._prepare(route)
+        except BaseException:
+            watch.ended(None, False)
+            raise
+        return act(RunningAttempt(inference, route, self._reason, self._deadline, watch))
+
+    def _chosen(self, deployments: list[Deployment], tries: int, elsewhere: bool) -> Deployment:
         """The deployment to ask: the next one that does not keep failing.
 
         :raises CircuitOpen: when all do.
         """
-        several = len(routes) > 1
-        if not several:
-            only = self._dispatcher.deployment(routes[0])
-            if only.allows(elsewhere):
-                return only
-            raise only.refusal()
-        deployments = [self._dispatcher.deployment(route) for route in routes]
-        at = tries % len(routes)
-        deployments = deployments[at:] + deployments[:at]
-        for deployment in deployments:
-            if deployment.allows(True):
-                return deployment
-        if not elsewhere:
-            for deployment in deployments:
-                if deployment.allows(False):
+        if len(deployments) == 1:
+            if deployments[0].allows(elsewhere):
+                return deployments[0]
+            raise deployments[0].refusal()
+        at = tries % len(deployments)
+        turned = deployments[at:] + deployments[:at]
+        for others in (True,) if elsewhere else (True, False):
+            for deployment in turned:
+                if deployment.allows(others):
                     return deployment
-        raise deployments[0].refusal()
+        raise turned[0].refusal()
+
+    def _moves_on(self, error: MaesterError, tries: int, deployments: int) -> bool:
+        """Whether to ask the next deployment of the model, which has not been asked yet, at once."""
+        return tries < deployments and self._left_s() > 0 and self._may_pass_on(error)
 
     def _retries(self, error: MaesterError, tries: int) -> bool:
-        """Whether to try again; on return the time for it has come."""
+        """Whether to ask again where it was asked before; on return the time for it has come."""
         settings = self._dispatcher.settings
         if self._background or not settings.retries or not repeatable(error):
             return False
@@ -207,6 +215,9 @@ class _Dispatch(Generic[T]):
             return False
         if group.on == "context":
             return over_context(failure)
+        return self._may_pass_on(failure)
+
+    def _may_pass_on(self, failure: MaesterError) -> bool:
         return passes_on(failure) and (clean(failure) or not self._background)
 
     def _left_s(self) -> float:
