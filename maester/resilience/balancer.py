@@ -54,7 +54,7 @@ def _affinity(value: str, deployment: Deployment, weight: int) -> float:
 
     When a deployment comes or goes, only the values that belong to it move.
     """
-    digest = hashlib.blake2b(f"{deployment.route.address}\n{value}".encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(f"{deployment.address}\n{value}".encode(), digest_size=8).digest()
     part = (int.from_bytes(digest, "little") + 0.5) / 2**64
     return -weight / math.log(part)
 

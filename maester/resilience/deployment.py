@@ -23,15 +23,20 @@ class Deployment:
     :ivar busy: calls under way. :ivar first_s: seconds until an answer begins, of late.
     """
 
-    __slots__ = ("_lock", "breaker", "bulkhead", "busy", "first_s", "route")
+    __slots__ = ("_lock", "breaker", "bulkhead", "busy", "first_s", "model", "name")
 
     def __init__(self, route: Route, breaker: Breaker | None, bulkhead: Bulkhead | None) -> None:
-        self.route = route
+        self.name, self.model = route.name, route.model  # the alias is each request's own
         self.breaker = breaker
         self.bulkhead = bulkhead
         self.busy = 0
         self.first_s: float | None = None
         self._lock = threading.Lock()
+
+    @property
+    def address(self) -> str:
+        """``provider/model``."""
+        return f"{self.name}/{self.model}"
 
     def begun(self) -> None:
         """A call begins."""
@@ -71,10 +76,9 @@ class Deployment:
     def refusal(self) -> CircuitOpen:
         """The error for a request that is not made."""
         wait_s = self.breaker.wait_s() if self.breaker is not None else 0.0
-        route = self.route
         return CircuitOpen(
-            f"Provider {route.name} has kept failing for {route.model}, so it is not asked for a while.",
-            provider=route.name,
+            f"Provider {self.name} has kept failing for {self.model}, so it is not asked for a while.",
+            provider=self.name,
             retry_after_s=max(wait_s, 1.0),
         )
 
@@ -83,14 +87,15 @@ class Watch:
     """Reports one call to its deployment, and gives back its place there.
 
     :param deadline: ``time.monotonic()`` by which its caller wanted the answer.
+    :param counted: whether the breaker is told.
     """
 
     __slots__ = ("_breaker", "_bulkhead", "_deadline", "_deployment")
 
-    def __init__(self, deployment: Deployment, deadline: float | None) -> None:
+    def __init__(self, deployment: Deployment, deadline: float | None, *, counted: bool = True) -> None:
         deployment.begun()
         self._deployment = deployment
-        self._breaker = deployment.breaker
+        self._breaker = deployment.breaker if counted else None
         self._bulkhead = deployment.bulkhead
         self._deadline = deadline
 

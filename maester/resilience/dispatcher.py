@@ -58,6 +58,9 @@ class Dispatcher:
         own, further apart and counted. It does not fall back either once a call may have been charged,
         so that what an inference costs at most is the dearest of its models.
 
+        Who asks by hand, at the command line, wants to see what the provider says: breakers neither hold
+        such a request back nor count it.
+
         :param groups: who may be asked, in order; see `maester.router.Router.groups`.
         :raises MaesterError: of the last one asked.
         """
@@ -94,6 +97,7 @@ class _Dispatch(Generic[T]):
     __slots__ = (
         "_again",
         "_background",
+        "_by_hand",
         "_deadline",
         "_dispatcher",
         "_inference",
@@ -107,6 +111,7 @@ class _Dispatch(Generic[T]):
         self._inference = inference
         self._prepare = prepare
         self._background = inference.job_id is not None
+        self._by_hand = inference.entry_point == "cli" and not self._background
         self._reason: str | None = None
         self._again = False
         wanted, configured = inference.request.timeout_s, dispatcher.settings.timeout_s
@@ -148,10 +153,10 @@ class _Dispatch(Generic[T]):
         tries = 0
         while True:
             try:
-                return self._call(self._chosen(deployments, tries, elsewhere))
+                return self._call(group, self._chosen(deployments, tries, elsewhere))
             except MaesterError as error:
                 tries += 1
-                if all(each.shut(elsewhere) for each in deployments):
+                if not self._by_hand and all(each.shut(elsewhere) for each in deployments):
                     raise
                 if not self._moves_on(error, tries, len(deployments)) and not self._retries(
                     error, tries - len(deployments) + 1
@@ -159,13 +164,15 @@ class _Dispatch(Generic[T]):
                     raise
                 self._reason = f"retry{self._of_last()}: {error.code}"
 
-    def _call(self, deployment: Deployment) -> T:
+    def _call(self, group: Group, deployment: Deployment) -> T:
         """Make one attempt."""
-        inference, route = self._inference, deployment.route
+        inference, route = self._inference, group.routes[0]
+        if len(group.routes) > 1:
+            route = next(each for each in group.routes if each.address == deployment.address)
         inference.route = route
         if deployment.bulkhead is not None:
             deployment.enter(self._left_s(), patient=self._background)
-        watch = Watch(deployment, self._wanted_by)
+        watch = Watch(deployment, self._wanted_by, counted=not self._by_hand)
         try:
             act = self._prepare(route)
         except BaseException:
@@ -178,6 +185,8 @@ class _Dispatch(Generic[T]):
 
         :raises CircuitOpen: when all do.
         """
+        if self._by_hand:
+            return deployments[tries % len(deployments)]
         if len(deployments) == 1:
             if deployments[0].allows(elsewhere):
                 return deployments[0]

@@ -40,20 +40,21 @@ def both(keys: str = "", first: int = 1, second: int = 1) -> str:
 
 
 def places(count: int) -> list[Deployment]:
-    return [
-        Deployment(Route("x", f"p{n}", object(), "openai", "m"), None, None)  # type: ignore[arg-type]
-        for n in range(count)
-    ]
+    return [Deployment(route_of(f"p{n}"), None, None) for n in range(count)]
+
+
+def route_of(name: str) -> Route:
+    return Route("x", name, object(), "openai", "m")  # type: ignore[arg-type]
 
 
 def first_asked(group: Group, deployments: list[Deployment], **changes: object) -> str:
     inference = Inference(request("x", **changes))
-    return ordered(group, deployments, inference, random.Random(random.random()))[0].route.name
+    return ordered(group, deployments, inference, random.Random(random.random()))[0].name
 
 
 def group_of(deployments: list[Deployment], weights: tuple[int, ...], **changes: object) -> Group:
     return Group(
-        tuple(each.route for each in deployments),
+        tuple(route_of(each.name) for each in deployments),
         weights=weights,
         **changes,  # type: ignore[arg-type]
     )
@@ -67,7 +68,7 @@ def test_weights_divide_the_requests() -> None:
     assert found["p2"] == 0
     inference = Inference(request("x"))
     last = ordered(group, deployments, inference, random)[-1]
-    assert last.route.name == "p2"
+    assert last.name == "p2"
 
 
 def test_the_least_busy_for_its_weight_is_asked() -> None:
@@ -168,6 +169,14 @@ def test_one_that_is_full_is_passed_over(build: Build, one: Upstream) -> None:
         time.sleep(0.01)
     assert told(runtime.execute(request("both"))) == [("two", "ok", "retry: provider_busy")]
     first.join()
+
+
+def test_aliases_of_one_place_stay_apart(build: Build) -> None:
+    alias = '[models.{0}]\nprovider = "one"\nmodel = "m"\n'
+    runtime = build(alias.format("first") + alias.format("second") + both(second=0))
+    asked = ["one/m", "first", "second", "both", "first"]
+    found = [runtime.execute(request(name)).route.alias for name in asked]
+    assert found == [None, "first", "second", "both", "first"]
 
 
 def test_a_model_may_fall_back_to_deployments(build: Build, one: Upstream) -> None:

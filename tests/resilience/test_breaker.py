@@ -241,6 +241,17 @@ def test_a_stream_that_the_caller_left_counts_for_nothing(build: Build, one: Ups
     assert runtime.stream(request("main", stream=True)).inference.route.name == "one"
 
 
+def test_who_asks_by_hand_is_not_held_back_and_does_not_count(build: Build, one: Upstream) -> None:
+    one.respond(error(500))
+    runtime = build(resilience="retries = 0")
+    for _ in range(12):
+        assert len(runtime.execute(request(), entry_point="cli").attempts) == 1
+    for _ in range(10):
+        assert len(runtime.execute(request()).attempts) == 1
+    assert runtime.execute(request()).attempts == ()
+    assert len(runtime.execute(request(), entry_point="cli").attempts) == 1
+
+
 def test_without_a_breaker_everybody_keeps_asking(build: Build, one: Upstream) -> None:
     one.respond(error(500))
     runtime = build(resilience="retries = 0\nbreaker = false")
