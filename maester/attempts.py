@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from . import tracecontext
 from .assembly import Assembler
@@ -18,15 +18,45 @@ _RECEIVED_LIMIT = 2000
 """Characters kept of an answer that failed."""
 
 
+class Watcher(Protocol):
+    """Who wants to know how calls to a provider go. Does not raise."""
+
+    def answers(self, first_s: float) -> None:
+        """The answer began, or is here as a whole, after so many seconds."""
+        ...
+
+    def ended(self, error: MaesterError | None, answered: bool) -> None:
+        """The call is over.
+
+        :param error: why it failed; ``None`` if it did not, or the caller went away.
+        :param answered: whether `answers` was called, also if it failed afterwards.
+        """
+        ...
+
+
 class RunningAttempt:
     """An attempt between its start and its entry in ``inference.attempts``.
 
     Exactly one of `succeeded`, `failed` and `cancelled` ends it.
+
+    :param reason: why there is another one after the first.
+    :param deadline: ``time.monotonic()`` when the whole request is to be over, if there is such a moment.
+    :param watcher: is told how it goes.
     """
 
-    def __init__(self, inference: Inference, route: Route) -> None:
+    def __init__(
+        self,
+        inference: Inference,
+        route: Route,
+        reason: str | None = None,
+        deadline: float | None = None,
+        watcher: Watcher | None = None,
+    ) -> None:
         self.inference = inference
         self.route = route
+        self._watcher = watcher
+        self.reason = reason
+        self.deadline = deadline
         self._started_at = time.time()
         self._started = time.perf_counter()
         self._first_chunk_s: float | None = None
@@ -37,6 +67,8 @@ class RunningAttempt:
             "attempt",
             {"provider": route.name, "model": route.model},
         )
+        if reason is not None:
+            self.span.attributes["reason"] = reason
         inference.spans.append(self.span)
 
     def ask(self, produce: Callable[[Call], Any]) -> Any:
@@ -45,11 +77,7 @@ class RunningAttempt:
         headers: Mapping[str, str] = {}
         if inference.trace is not None:
             headers = tracecontext.inject(inference.trace, self.span.span_id)
-        deadline = None
-        timeout = inference.request.timeout_s
-        if timeout is not None:
-            deadline = time.monotonic() + timeout - (time.perf_counter() - inference.started)
-        call = Call(self.route.model, inference.request, headers, deadline)
+        call = Call(self.route.model, inference.request, headers, self.deadline)
         return self.within(produce, call)
 
     def within(self, act: Callable[..., Any], *arguments: Any) -> Any:
@@ -64,6 +92,8 @@ class RunningAttempt:
         """A piece of a stream is here; the moment of the first one is kept."""
         if self._first_chunk_s is None:
             self._first_chunk_s = time.perf_counter() - self._started
+            if self._watcher is not None:
+                self._watcher.answers(self._first_chunk_s)
 
     def succeeded(self, response: Response) -> None:
         """Record the answer."""
@@ -92,6 +122,12 @@ class RunningAttempt:
     ) -> None:
         inference, route, span = self.inference, self.route, self.span
         span.duration_s = time.perf_counter() - self._started
+        if self._watcher is not None:
+            answered = self._first_chunk_s is not None
+            if status == "ok" and not answered:
+                self._watcher.answers(span.duration_s)
+                answered = True
+            self._watcher.ended(error, answered)
         if status != "ok":
             span.status = "error"
             span.attributes["error.type"] = error.code if error else status
@@ -112,6 +148,7 @@ class RunningAttempt:
             first_chunk_s=self._first_chunk_s,
             error=error.as_dict() if error else None,
             received=received[:_RECEIVED_LIMIT] if received else None,
+            reason=self.reason,
         )
         inference.attempts = (*inference.attempts, attempt)
 
@@ -128,9 +165,9 @@ class AttemptStream(Iterator[Chunk]):
     """
 
     def __init__(self, attempt: RunningAttempt, open_source: Callable[[Call], Iterable[Chunk]]) -> None:
+        self._open = True
         self._attempt = attempt
         self._assembler = Assembler()
-        self._open = True
         self._source: Iterator[Chunk] = iter(())
         try:
             self._source = iter(attempt.ask(open_source))
@@ -149,6 +186,9 @@ class AttemptStream(Iterator[Chunk]):
         if self._open:
             self._end()
             self._attempt.cancelled(self._assembled(None), self._assembler.received)
+
+    def __del__(self) -> None:
+        self.close()
 
     def _advance(self) -> Chunk | None:
         """The next piece; after the last one the attempt is recorded as answered."""

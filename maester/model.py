@@ -275,6 +275,7 @@ class Attempt:
     :param first_chunk_s: seconds to the first piece of a stream; ``None`` when not streamed.
     :param error: `MaesterError.as_dict` of what went wrong.
     :param received: how much of an answer arrived before it went wrong: a beginning of it.
+    :param reason: why it was made after another one: ``retry of 1: provider_unavailable``.
     """
 
     number: int
@@ -292,6 +293,7 @@ class Attempt:
     first_chunk_s: float | None = None
     error: Mapping[str, Any] | None = None
     received: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,6 +193,7 @@ def attempt_view(attempt: Attempt, *, capture: bool = True) -> Json:
         "usage": attempt.usage.as_dict() if attempt.usage else None,
         "error": error_view(attempt.error, capture=capture),
         "received": attempt.received if capture else None,
+        "reason": attempt.reason,
     }
 
 

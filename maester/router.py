@@ -6,12 +6,12 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Literal, Protocol
 
 from .contracts import Provider
 from .errors import Forbidden, InvalidRequest, UnknownModel
 from .model import Caller
-from .settings import ModelSettings, ProviderSettings, Settings
+from .settings import Balance, ModelSettings, ProviderSettings, Settings
 
 _LONGEST_NAME = 256
 _CACHE_SIZE = 4096
@@ -60,6 +60,23 @@ class Route:
         return f"{self.name}/{self.model}"
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Those that answer for one model, of which one at a time is asked.
+
+    :param on: what has to have happened before: ``failure`` of those before, or ``context``, a
+        conversation that was too long for them.
+    :param weights: each route's part of the requests.
+    :param sticky: a tag whose value decides on the route.
+    """
+
+    routes: tuple[Route, ...]
+    on: Literal["failure", "context"] = "failure"
+    weights: tuple[int, ...] = (1,)
+    balance: Balance = "weighted"
+    sticky: str | None = None
+
+
 class Router:
     """Resolves names: alias, then ``provider/model``, then whose price book entry knows the model.
 
@@ -88,6 +105,7 @@ class Router:
         }
         self._known = known
         self._routes: dict[str, Route] = {}
+        self._groups: dict[str, tuple[Group, ...]] = {}
         self._nearest = lru_cache(maxsize=256)(self._find_nearest)
 
     def resolve(self, model: str, caller: Caller | None = None) -> Route:
@@ -109,9 +127,47 @@ class Router:
             )
         return route
 
+    def groups(self, model: str) -> tuple[Group, ...]:
+        """Who is asked for a model's name, in order: those behind the name, then its fallbacks.
+
+        Fallbacks of a fallback are not asked: two models may stand in for each other.
+
+        :raises UnknownModel: as `resolve` does.
+        """
+        found = self._groups.get(model)
+        if found is None:
+            found = (self._group(model),)
+            aliased = self._aliases.get(model)
+            for fallback in aliased.fallbacks if aliased is not None else ():
+                found += (self._group(fallback.model, fallback.on),)
+            if len(self._groups) >= _CACHE_SIZE:
+                self._groups.clear()
+            self._groups[model] = found
+        return found
+
+    def _group(self, model: str, on: Literal["failure", "context"] = "failure") -> Group:
+        aliased = self._aliases.get(model)
+        if aliased is None or not aliased.deployments:
+            return Group((self.resolve(model),), on)
+        return Group(
+            tuple(self._route(each.provider, each.model, model) for each in aliased.deployments),
+            on,
+            tuple(each.weight for each in aliased.deployments),
+            aliased.balance,
+            aliased.sticky,
+        )
+
+    def routes(self, model: str) -> tuple[Route, ...]:
+        """All that a model's name may lead to, the most usual one first.
+
+        :raises UnknownModel: as `resolve` does.
+        """
+        return tuple(route for group in self.groups(model) for route in group.routes)
+
     def refresh(self) -> None:
         """Forget what was resolved: the price book has changed."""
         self._routes.clear()
+        self._groups.clear()
         self._nearest.cache_clear()
 
     def models(self) -> Iterator[tuple[str, str]]:

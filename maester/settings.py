@@ -11,6 +11,7 @@ from .contracts import Price
 from .model import Check
 
 OnFailure = Literal["observe", "block"]
+Balance = Literal["weighted", "least_busy", "latency"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,36 @@ class ProviderSettings:
     total_timeout_s: float = 600.0
     max_connections: int = 256
     """Idle connections kept for the next calls; more are opened when needed, and closed after use."""
+    max_in_flight: int | None = None
+    """Calls under way at once from one process; ``None`` for any number."""
+    max_waiting: int = 0
+    """Calls that may wait for one of these to end."""
+    max_wait_s: float = 5.0
+    """Seconds that they wait at most."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What only this type knows (``api_version`` for Azure; ``delay_s``, ``fail`` … for echo)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """One entry of a model's ``fallbacks``.
+
+    :param model: an alias, or ``provider/model``.
+    :param on: ``failure``, or ``context`` for conversations that are too long for the model before.
+    """
+
+    model: str
+    on: Literal["failure", "context"] = "failure"
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentSettings:
+    """``[[models.ALIAS.deployments]]``: one of several places where a model is."""
+
+    provider: str
+    model: str
+    weight: int = 1
+    """Its part of the requests; 0 for one that is asked only when others fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +133,13 @@ class ModelSettings:
     """Seconds for which the same request gets the same answer again; ``None`` for never."""
     cache_shared: bool = False
     """Whether callers with different keys get each other's answers."""
+    fallbacks: tuple[Fallback, ...] = ()
+    """Who is asked next, in order."""
+    deployments: tuple[DeploymentSettings, ...] = ()
+    """Where the model is, if in several places; ``provider`` and ``model`` are then the first's."""
+    balance: Balance = "weighted"
+    sticky: str | None = None
+    """A tag whose value decides on the deployment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +161,31 @@ class IdempotencySettings:
     """Seconds for which a request is remembered by its key."""
     max_answer_bytes: int = 10_000_000
     """Size of the largest answer that is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResilienceSettings:
+    """``[resilience]``: what is done when a provider fails."""
+
+    retries: int = 2
+    """How often a model is asked again."""
+    retry_budget: float = 0.1
+    """Retries for each recent request, at most."""
+    first_delay_s: float = 0.5
+    """Longest pause before the first retry; it doubles with each."""
+    max_delay_s: float = 8.0
+    """Longest pause before any retry, also if the provider asks for it."""
+    timeout_s: float | None = None
+    """Seconds for a whole request with all its attempts; a caller may ask for less."""
+    breaker: bool = True
+    """Whether a deployment that fails is left alone for a while."""
+    breaker_failure_rate: float = 0.5
+    """Share of failures in the window at which nobody asks any more."""
+    breaker_minimum: int = 10
+    """Requests in the window without which nothing is concluded from the share."""
+    breaker_window_s: float = 10.0
+    breaker_open_s: float = 5.0
+    """Seconds before the first probe; they double with each one that fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +275,7 @@ class Settings:
     models: Mapping[str, ModelSettings] = field(default_factory=dict)
     prices: tuple[Price, ...] = ()
     evaluate: EvaluateSettings = EvaluateSettings()
+    resilience: ResilienceSettings = ResilienceSettings()
     plugins: PluginSettings = PluginSettings()
     jobs: JobSettings = JobSettings()
     cache: CacheSettings = CacheSettings()

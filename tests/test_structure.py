@@ -33,7 +33,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             *("assembly", "attempts", "dialects", "evaluation", "evaluators", "ledger", "logs", "metrics"),
-            *("pricing", "providers", "record", "router"),
+            *("pricing", "providers", "record", "resilience", "router"),
         }
     ),
     frozenset({"stages"}),

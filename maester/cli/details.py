@@ -132,7 +132,12 @@ def _attempts(attempts: Any) -> Iterator[str]:
                 f"{error['code']}: {error['message']}" if error else "",
             ]
         )
-    yield from _table(("number", "provider", "model", "status", "tokens", "duration", "error"), rows)
+    columns: tuple[str, ...] = ("number", "provider", "model", "status", "tokens", "duration", "error")
+    if any(attempt.get("reason") for attempt in attempts):
+        columns = (*columns[:4], "reason", *columns[4:])
+        for row, attempt in zip(rows, attempts, strict=True):
+            row.insert(4, _cell(attempt.get("reason")))
+    yield from _table(columns, rows)
 
 
 def _stages(record: Record) -> Iterator[str]:

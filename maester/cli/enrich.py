@@ -131,7 +131,7 @@ def enrich(line: CommandLine, /, table: Path, quiet: bool, **asked: Any) -> int:
     with line.runtime() as runtime:
         plan = _checked(runtime, plan)
         route = runtime.router.resolve(plan.model)
-        estimator = Estimator(runtime.price_book, route, plan.parameters)
+        estimator = Estimator(runtime.price_book, runtime.router.routes(plan.model), plan.parameters)
         if asked["dry_run"]:
             return show_forecast(plan, source, estimator, options, as_json=line.json)
         _refuse_unpriced(estimator, options, plan)

@@ -12,7 +12,9 @@ from ..errors import ConfigError
 from ..model import Check
 from ..settings import (
     CacheSettings,
+    DeploymentSettings,
     EvaluateSettings,
+    Fallback,
     IdempotencySettings,
     JobSettings,
     LedgerSettings,
@@ -21,6 +23,7 @@ from ..settings import (
     ModelSettings,
     PluginSettings,
     ProviderSettings,
+    ResilienceSettings,
     ServerSettings,
     Settings,
 )
@@ -48,6 +51,7 @@ def settings_of(resolved: Resolved) -> Settings:
             on_failure=values["evaluate"]["on_failure"],
             timeout_s=values["evaluate"]["timeout_s"],
         ),
+        resilience=ResilienceSettings(**values["resilience"]),
         plugins=PluginSettings(**{name: tuple(each) for name, each in values["plugins"].items()}),
         jobs=JobSettings(**{**values["jobs"], "webhook_hosts": tuple(values["jobs"]["webhook_hosts"])}),
         cache=CacheSettings(**values["cache"]),
@@ -69,12 +73,17 @@ def _provider(name: str, table: Mapping[str, Any]) -> ProviderSettings:
 
 
 def _model(alias: str, table: Mapping[str, Any]) -> ModelSettings:
+    deployments = tuple(DeploymentSettings(**each) for each in table["deployments"])
     return ModelSettings(
         alias,
-        table["provider"],
-        table["model"],
+        deployments[0].provider if deployments else table["provider"],
+        deployments[0].model if deployments else table["model"],
         checks=_checks(table["evaluate"]),
         on_failure=table["on_failure"],
+        fallbacks=tuple(Fallback(*each) for each in table["fallbacks"]),
+        deployments=deployments,
+        balance=table["balance"],
+        sticky=table["sticky"],
         cache_s=table["cache"],
         cache_shared=table["cache_shared"],
     )

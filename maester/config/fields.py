@@ -174,6 +174,19 @@ class Period(Setting):
         return float(int(found[1]) * self._UNITS[found[2]])
 
 
+class Share(Setting):
+    """A part of the whole: a number from 0 to 1."""
+
+    def __init__(self, about: str, **options: Any) -> None:
+        schema = {"type": "number", "minimum": 0, "maximum": 1}
+        super().__init__("a number from 0 to 1", about, schema, **options)
+
+    def read(self, value: Any) -> float:
+        if not isinstance(value, int | float | Decimal) or isinstance(value, bool) or not 0 <= value <= 1:
+            raise ValueError
+        return float(value)
+
+
 class Flag(Setting):
     """True or false."""
 

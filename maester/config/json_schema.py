@@ -9,6 +9,7 @@ from typing import Any
 from marshmallow import RAISE, Schema, fields, missing, validate
 
 from .fields import Setting
+from .model_schema import ModelSection
 from .provider_schema import OPTIONS, ProviderSection
 from .schema import CONFIGURATION
 from .tables import FreeTable, NamedTables, Table, TableList
@@ -44,6 +45,9 @@ def _of_schema(schema: Schema) -> dict[str, Any]:
         out["additionalProperties"] = False
     if required:
         out["required"] = required
+    if isinstance(schema, ModelSection):
+        several = {"required": ["deployments"], "properties": {"deployments": {"minItems": 1}}}
+        out["oneOf"] = [{"required": ["provider", "model"]}, several]
     if isinstance(schema, ProviderSection):
         out["allOf"] = [_options_of(kind, options) for kind, options in OPTIONS.items()]
     return out

@@ -150,6 +150,19 @@ class ProviderSection(Section):
     max_connections = Whole(
         "Connections held open to the provider.", 1, 65_535, load_default=_PROVIDER["max_connections"]
     )
+    max_in_flight = Whole(
+        "Calls under way at once from one process; any number unless set.",
+        1,
+        1_000_000,
+        load_default=_PROVIDER["max_in_flight"],
+    )
+    max_waiting = Whole(
+        "Calls that wait when as many are under way; those beyond are refused with 503 at once.",
+        0,
+        1_000_000,
+        load_default=_PROVIDER["max_waiting"],
+    )
+    max_wait_s = Seconds("Seconds that a call waits at most.", load_default=_PROVIDER["max_wait_s"])
     options = FreeTable("What only this type of provider knows.")
 
     @validates_schema(skip_on_field_errors=False)

@@ -8,7 +8,7 @@ from ..checks import refuse_deferred, resolve_checks
 from ..contracts import Evaluator
 from ..errors import ConfigError
 from ..model import Check
-from ..settings import Settings
+from ..settings import ModelSettings, Settings
 from .layers import DEFAULT, Origin, Path, dotted
 from .problems import Problems, nearest_name
 
@@ -31,12 +31,12 @@ def check_names(
     problems.secrets |= settings.secrets
 
     for alias, model in settings.models.items():
-        if model.provider not in providers:
-            path: Path = ("models", alias, "provider")
-            message = f"names the provider {model.provider!r}, which is not on; on are {_listed(providers)}"
-            problems.add(
-                path, _origin(settings, path), message, nearest=nearest_name(model.provider, providers)
-            )
+        for at, name in _places(model):
+            if name not in providers:
+                path: Path = ("models", alias, *at)
+                message = f"names the provider {name!r}, which is not on; on are {_listed(providers)}"
+                problems.add(path, _origin(settings, path), message, nearest=nearest_name(name, providers))
+    _check_fallbacks(settings, providers, problems)
     for stage in settings.disabled_stages:
         if stage not in stages:
             path = ("stages", "disabled")
@@ -62,6 +62,28 @@ def check_names(
             message = exc.message.removeprefix(f"{dotted(path)}: ").rstrip(".")
             problems.add(path, _origin(settings, path), message)
     problems.raise_any(str(settings.source) if settings.source else None)
+
+
+def _places(model: ModelSettings) -> Iterable[tuple[Path, str]]:
+    """The providers that a model names, each with where it does so."""
+    if not model.deployments:
+        return [(("provider",), model.provider)]
+    return [(("deployments", at, "provider"), each.provider) for at, each in enumerate(model.deployments)]
+
+
+def _check_fallbacks(settings: Settings, providers: Collection[str], problems: Problems) -> None:
+    """A fallback is another alias, or ``provider/model`` with a provider that is on."""
+    for alias, model in settings.models.items():
+        path: Path = ("models", alias, "fallbacks")
+        for fallback in model.fallbacks:
+            name = fallback.model
+            if name == alias:
+                message = "names the model itself; a fallback is another one"
+            elif name in settings.models or ("/" in name and name.split("/", 1)[0] in providers):
+                continue
+            else:
+                message = f"names {name!r}, which is no alias, nor provider/model of a provider that is on"
+            problems.add(path, _origin(settings, path), message, nearest=nearest_name(name, settings.models))
 
 
 def _all_checks(settings: Settings) -> Iterable[tuple[Path, tuple[Check, ...]]]:

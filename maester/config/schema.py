@@ -30,14 +30,15 @@ from .fields import (
     Flag,
     Moment,
     Names,
-    Period,
     Seconds,
     Section,
     Text,
     Whole,
     defaults_of,
 )
+from .model_schema import MODEL_NAME, ModelSection
 from .provider_schema import PROVIDER_NAME, ProviderSection
+from .resilience_schema import ResilienceSection
 from .saved_schema import CacheSection, IdempotencySection
 from .tables import NamedTables, Table, TableList
 
@@ -61,9 +62,6 @@ PER_ONE = ("request", "web_search")
 
 PRICE_DECIMALS = 12
 """Decimals of a price per single unit that the price book keeps."""
-
-_ALIAS = r"\S{1,200}"
-
 
 _SERVER = defaults_of(ServerSettings)
 _LEDGER = defaults_of(LedgerSettings)
@@ -185,21 +183,6 @@ class StagesSection(Section):
     """``[stages]``"""
 
     disabled = Names("Stages of the chain that do not run.", load_default=list)
-
-
-class ModelSection(Section):
-    """``[models.ALIAS]``"""
-
-    provider = Text("Name of the provider that answers.", required=True)
-    model = Text("The model's name at the provider.", required=True)
-    evaluate = Checks("Checks of this model's answers; those of `[evaluate]` unless set.", load_default=None)
-    on_failure = Choice(
-        "What a failed check does; what `[evaluate]` says unless set.", "observe", "block", load_default=None
-    )
-    cache = Period("For how long the same request gets the same answer again.", load_default=None)
-    cache_shared = Flag(
-        "Whether callers with different keys get each other's cached answers.", load_default=False
-    )
 
 
 class EvaluateSection(Section):
@@ -395,9 +378,10 @@ class Configuration(Section):
         ModelSection,
         "Names that callers use, and what stands behind each.",
         name="a name without white space, at most 200 long",
-        pattern=_ALIAS,
+        pattern=MODEL_NAME,
     )
     evaluate = Table(EvaluateSection, "What is checked where neither the model nor the request says.")
+    resilience = Table(ResilienceSection, "What is done when a provider fails.")
     prices = TableList(PriceSection, "Prices that win over every other source.")
     plugins = Table(PluginsSection, "What may load.")
     jobs = Table(JobsSection, "Background work.")

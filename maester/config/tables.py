@@ -58,6 +58,43 @@ class Structured(Setting):
     """A value that is a table whose keys this schema does not say."""
 
 
+class Fallbacks(Setting):
+    """A list of models' names, or of tables with ``model`` and ``on``; as pairs of the two."""
+
+    def __init__(self, about: str, **options: Any) -> None:
+        name = {"type": "string", "minLength": 1}
+        table = {
+            "type": "object",
+            "required": ["model"],
+            "properties": {"model": name, "on": {"enum": list(_OCCASIONS), "default": _OCCASIONS[0]}},
+            "additionalProperties": False,
+        }
+        schema = {"type": "array", "items": {"anyOf": [name, table]}}
+        expected = 'a list of distinct models, such as ["other", {model = "provider/long", on = "context"}]'
+        super().__init__(expected, about, schema, **options)
+
+    def read(self, value: Any) -> list[tuple[str, str]]:
+        if not isinstance(value, list):
+            raise ValueError
+        found = [self._entry(each) for each in value]
+        if len(set(found)) != len(found):
+            raise ValueError
+        return found
+
+    @staticmethod
+    def _entry(written: Any) -> tuple[str, str]:
+        table = written if isinstance(written, Mapping) else {"model": written}
+        model, on = table.get("model"), table.get("on", _OCCASIONS[0])
+        if not isinstance(model, str) or not model.strip() or on not in _OCCASIONS:
+            raise ValueError
+        if not table.keys() <= {"model", "on"}:
+            raise ValueError
+        return model, on
+
+
+_OCCASIONS = ("failure", "context")
+
+
 class FreeTable(Structured):
     """A table whose keys are said elsewhere."""
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from marshmallow import Schema, fields
 
-from .fields import Amount, Checks, Flag, Names, Seconds, Whole
+from .fields import Amount, Checks, Flag, Names, Seconds, Share, Whole
 from .layers import Path, too_deep
 from .masking import SECRET_NAME
 from .provider_schema import OPTIONS
 from .schema import CONFIGURATION
-from .tables import FreeTable, Structured
+from .tables import Fallbacks, FreeTable, Structured
 
 Node = Schema | fields.Field[Any] | None
 """A place in the schema; ``None`` where anything goes."""
@@ -68,7 +68,7 @@ def child(node: Node, key: str | int) -> Node:
         return node.value_field
     if isinstance(node, fields.List):
         return node.inner
-    if node is None or type(node) is fields.Raw or isinstance(node, Checks | Structured):
+    if node is None or type(node) is fields.Raw or isinstance(node, Checks | Fallbacks | Structured):
         return None
     raise NoSuchKey(key)
 
@@ -132,10 +132,10 @@ def from_text(node: Node, text: str) -> Any:
         return _number(int, word, text)
     if isinstance(node, Amount):
         return word
-    if isinstance(node, Seconds | fields.Float | fields.Decimal):
+    if isinstance(node, Seconds | Share | fields.Float | fields.Decimal):
         return _number(Decimal, word, text)
-    if is_table(node) or isinstance(node, Names | Checks | fields.List):
-        return _structure(word, text, commas=isinstance(node, Names | Checks | fields.List))
+    if is_table(node) or isinstance(node, Names | Checks | Fallbacks | fields.List):
+        return _structure(word, text, commas=isinstance(node, Names | Checks | Fallbacks | fields.List))
     return text
 
 

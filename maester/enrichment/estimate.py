@@ -8,7 +8,7 @@ Near the limit that costs some concurrency (rows start one after the other) and 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -30,14 +30,14 @@ class Estimator:
     """Upper bounds for one model and one set of parameters.
 
     :param book: the prices.
-    :param route: where the requests go.
+    :param routes: where the requests may go; the first one is the usual one.
     :param parameters: of every request.
     :ivar largest_output: most tokens of an answer so far.
     """
 
-    def __init__(self, book: PriceBook, route: Route, parameters: Mapping[str, Any]) -> None:
+    def __init__(self, book: PriceBook, routes: Sequence[Route], parameters: Mapping[str, Any]) -> None:
         self._book = book
-        self._route = route
+        self._routes = routes
         self._tier = parameters.get("service_tier")
         choices = parameters.get("n")
         self._choices = choices if isinstance(choices, int) and choices > 1 else 1
@@ -61,9 +61,13 @@ class Estimator:
         return self.cost(size + self._more_input, limit * self._choices)
 
     def cost(self, asked: int, answered: int) -> Decimal | None:
-        """USD for so many tokens, the answer's all of the dearer kind; ``None`` where no price is known."""
+        """USD for so many tokens of the dearest model, the answer's all of the dearer kind.
+
+        ``None`` where one of them has no known price.
+        """
         amounts = [
-            self._book.cost_of([self._attempt(usage)], time.time()).total_usd
+            self._book.cost_of([self._attempt(route, usage)], time.time()).total_usd
+            for route in self._routes
             for usage in (Usage(asked, answered), Usage(asked, answered, reasoning_tokens=answered))
         ]
         known = [amount for amount in amounts if amount is not None]
@@ -79,8 +83,7 @@ class Estimator:
                 self.largest_output = max(self.largest_output, attempt.usage.output_tokens // self._choices)
                 self._more_input = max(self._more_input, attempt.usage.input_tokens - size)
 
-    def _attempt(self, usage: Usage) -> Attempt:
-        route = self._route
+    def _attempt(self, route: Route, usage: Usage) -> Attempt:
         tier = self._tier if isinstance(self._tier, str) else None
         return Attempt(
             1, route.name, route.family, route.model, 0.0, 0.0, "ok", usage=usage, service_tier=tier

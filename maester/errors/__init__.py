@@ -28,6 +28,8 @@
     │ ├ ProviderRateLimited        provider_rate_limited   429
     │ ├ ProviderTimeout            provider_timeout        504
     │ ├ ProviderUnavailable        provider_unavailable    502
+    │ ├ CircuitOpen                circuit_open            503
+    │ ├ ProviderBusy               provider_busy           503
     │ └ BadProviderResponse        bad_provider_response   502
     ├ PricingError                 pricing_error           500
     │ └ UnknownPrice               unknown_price           500
@@ -51,7 +53,9 @@ from typing import Any
 
 from .base import MaesterError as MaesterError
 from .provider import BadProviderResponse as BadProviderResponse
+from .provider import CircuitOpen as CircuitOpen
 from .provider import ProviderAuth as ProviderAuth
+from .provider import ProviderBusy as ProviderBusy
 from .provider import ProviderError as ProviderError
 from .provider import ProviderRateLimited as ProviderRateLimited
 from .provider import ProviderRejected as ProviderRejected

@@ -11,6 +11,7 @@ class MaesterError(Exception):
     :param message: what was wrong and what to do about it, safe to show to the caller.
     :param param: the request field or configuration key at fault, when there is one.
     :param retry_after_s: seconds after which a retry may succeed, when that is known.
+    :ivar exhausted: whether Maester itself has tried again as often as there is sense in it.
     """
 
     code: ClassVar[str] = "maester_error"
@@ -22,6 +23,7 @@ class MaesterError(Exception):
         self.message = message
         self.param = param
         self.retry_after_s = retry_after_s
+        self.exhausted = False
 
     def as_dict(self) -> dict[str, Any]:
         """The error as plain JSON values, the form in which it is recorded."""

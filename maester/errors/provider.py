@@ -99,6 +99,20 @@ class ProviderUnavailable(ProviderError):
     code = "provider_unavailable"
 
 
+class CircuitOpen(ProviderError):
+    """The provider has kept failing for this model, and is not asked for a while."""
+
+    code = "circuit_open"
+    http_status = 503
+
+
+class ProviderBusy(ProviderError):
+    """As many calls as ``max_in_flight`` allows are under way with the provider."""
+
+    code = "provider_busy"
+    http_status = 503
+
+
 class BadProviderResponse(ProviderError):
     """The provider's answer was truncated or malformed."""
 

@@ -1,9 +1,10 @@
-"""gateway: finds the provider, calls it, and records every call as an attempt."""
+"""gateway: finds the providers, calls them, and records every call as an attempt."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from maester import dialects
@@ -13,7 +14,8 @@ from maester.contracts import Provider
 from maester.errors import BadProviderResponse, InvalidRequest
 from maester.interrupts import is_interrupt
 from maester.ledger.cache import AnswerCache
-from maester.model import Call, Chunk, Inference, Response
+from maester.model import Call, Chunk, Inference, Request, Response
+from maester.resilience import Dispatcher
 from maester.router import Route, Router
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 class GatewayStage:
     """Routes an inference to its provider and calls it, in one piece or as a stream.
 
-    Critical: without an answer there is nothing to go on with.
+    Critical: without an answer there is nothing to go on with. Which calls there are when one fails is
+    the dispatcher's decision (`maester.resilience`).
     """
 
     name = "gateway"
@@ -31,11 +34,13 @@ class GatewayStage:
 
     _router: Router
     _cache: AnswerCache
+    _dispatcher: Dispatcher
 
     def bind(self, runtime: Runtime) -> None:
-        """Take the router."""
+        """Take the router, and what the configuration says of failures."""
         self._router = runtime.router
         self._cache = runtime.cache
+        self._dispatcher = Dispatcher(runtime.settings)
 
     def run(self, inference: Inference) -> None:
         """Write ``route``, ``attempts`` and ``response``, or for a stream ``chunks``, and ``cached``.
@@ -44,24 +49,38 @@ class GatewayStage:
         """
         request = inference.request
         route = inference.route = self._router.resolve(request.model, inference.caller)
-        dialects.check(getattr(route.provider, "dialect", "openai"), request)
         if self._cache.recall(inference, route):
             return
+        groups = self._router.groups(request.model)
         if request.stream and request.operation == "chat":
-            inference.chunks = AttemptStream(
-                RunningAttempt(inference, route), _streaming(route.provider, route)
-            )
-            return
-        produce = route.provider.generate if request.operation == "chat" else _embedding(route)
-        attempt = RunningAttempt(inference, route)
-        try:
-            response = _complete(attempt.ask(produce), route)
-        except BaseException as exc:
-            if not isinstance(exc, Exception) or is_interrupt(exc):
-                attempt.cancelled(None, "")
-                raise
-            raise attempt.failed(exc) from exc
-        attempt.succeeded(response)
+            inference.chunks = self._dispatcher.dispatch(inference, groups, partial(_stream, request))
+        else:
+            self._dispatcher.dispatch(inference, groups, partial(_answer, request))
+
+
+def _stream(request: Request, route: Route) -> Callable[[RunningAttempt], AttemptStream]:
+    """What asks for an answer in pieces."""
+    dialects.check(getattr(route.provider, "dialect", "openai"), request)
+    return partial(AttemptStream, open_source=_streaming(route.provider, route))
+
+
+def _answer(request: Request, route: Route) -> Callable[[RunningAttempt], None]:
+    """What asks for an answer in one piece."""
+    dialects.check(getattr(route.provider, "dialect", "openai"), request)
+    return partial(
+        _asked, produce=route.provider.generate if request.operation == "chat" else _embedding(route)
+    )
+
+
+def _asked(attempt: RunningAttempt, produce: Callable[[Call], Any]) -> None:
+    try:
+        response = _complete(attempt.ask(produce), attempt.route)
+    except BaseException as exc:
+        if not isinstance(exc, Exception) or is_interrupt(exc):
+            attempt.cancelled(None, "")
+            raise
+        raise attempt.failed(exc) from exc
+    attempt.succeeded(response)
 
 
 def _embedding(route: Route) -> Callable[[Call], Any]:

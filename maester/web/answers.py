@@ -48,6 +48,7 @@ def attempts(inference: Inference) -> list[Json]:
             "status": attempt.status,
             "duration_s": round(attempt.duration_s, 6),
             "error": attempt.error["code"] if attempt.error else None,
+            "reason": attempt.reason,
         }
         for attempt in inference.attempts
     ]

@@ -101,6 +101,8 @@ _ATTEMPT = _object(
         "model": _TEXT,
         "status": {"enum": ["ok", "error", "cancelled"]},
         "duration_s": _NUMBER,
+        "error": _or_null(_TEXT),
+        "reason": _or_null(_TEXT),
     }
 )
 

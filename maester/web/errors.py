@@ -109,7 +109,7 @@ def error_headers(error: MaesterError) -> Headers:
     if error.retry_after_s is not None and error.retry_after_s >= 0:
         headers.append(("retry-after", str(math.ceil(error.retry_after_s))))
         headers.append(("retry-after-ms", str(math.ceil(error.retry_after_s * 1000))))
-    if not error.retryable or isinstance(error, BudgetExceeded):
+    if not error.retryable or error.exhausted or isinstance(error, BudgetExceeded):
         headers.append(("x-should-retry", "false"))
     if error.http_status == HTTPStatus.UNAUTHORIZED:
         headers.append(("www-authenticate", 'Bearer realm="maester"'))

@@ -212,7 +212,14 @@ def test_details_of_one_that_was_tried_twice_and_is_not_priced() -> None:
                 "duration_s": 0.5,
                 "error": error,
             },
-            {"number": 2, "provider": "q", "model": "m", "status": "ok", "duration_s": 0.5},
+            {
+                "number": 2,
+                "provider": "q",
+                "model": "m",
+                "status": "ok",
+                "duration_s": 0.5,
+                "reason": "fallback of 1: provider_unavailable",
+            },
         ],
         "content": {
             "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}],
@@ -226,6 +233,7 @@ def test_details_of_one_that_was_tried_twice_and_is_not_priced() -> None:
     assert "$" not in told
     assert "unpriced: attempt 2" in told
     assert "provider_unavailable: down" in told
+    assert "fallback of 1: provider_unavailable" in told
     assert '[{"type": "text", "text": "hi"}]' in told
     assert "1000 characters more" in told
 

@@ -35,6 +35,8 @@ HEADINGS = {
     "`[stages]`": ("stages",),
     "`[providers.NAME]`": ("providers", "*"),
     "`[models.ALIAS]`": ("models", "*"),
+    "`[[models.ALIAS.deployments]]`": ("models", "*", "deployments", "*"),
+    "`[resilience]`": ("resilience",),
     "`[evaluate]`": ("evaluate",),
     "`[[prices]]`": ("prices", "*"),
     "`[plugins]`": ("plugins",),

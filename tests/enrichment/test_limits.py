@@ -35,19 +35,19 @@ def test_no_text_has_more_tokens_than_its_size(text: str, system: str) -> None:
 
 
 def test_a_bound_is_of_the_input_and_the_longest_answer() -> None:
-    limited = Estimator(whole_book(), ROUTE, {"max_tokens": 100})
+    limited = Estimator(whole_book(), (ROUTE,), {"max_tokens": 100})
     assert limited.at_most(1000) == Decimal("0.00021")  # 1000 × 0.15/1M + 100 × 0.60/1M
-    assert Estimator(whole_book(), ROUTE, {"max_completion_tokens": 100, "n": 2}).at_most(0) == Decimal(
+    assert Estimator(whole_book(), (ROUTE,), {"max_completion_tokens": 100, "n": 2}).at_most(0) == Decimal(
         "0.00012"
     )
-    free = Estimator(whole_book(), ROUTE, {})
+    free = Estimator(whole_book(), (ROUTE,), {})
     assert free.at_most(0) == USUAL_OUTPUT * Decimal("0.0000006")
     unknown = Route(None, "echo", ROUTE.provider, "nobody", "nothing")
-    assert Estimator(whole_book(), unknown, {}).at_most(1) is None
+    assert Estimator(whole_book(), (unknown,), {}).at_most(1) is None
 
 
 def test_a_bound_that_was_too_low_is_raised() -> None:
-    estimator = Estimator(whole_book(), ROUTE, {})
+    estimator = Estimator(whole_book(), (ROUTE,), {})
     inference = Inference(request("x"))
     inference.attempts = (attempt_of("openai", "gpt-4o-mini", Usage(600, 1000)),)
     estimator.learn(inference, 100)

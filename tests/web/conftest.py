@@ -17,6 +17,9 @@ from support.worker import Worker
 CONFIG = """
 data_dir = "{data}"
 
+[resilience]
+first_delay_s = 0.01
+
 [providers.echo]
 type = "echo"
 

@@ -1,0 +1,239 @@
+"""Bringing a request to an answer: who is asked, again or instead, until there is one or nobody is left."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from maester.attempts import RunningAttempt
+from maester.errors import CircuitOpen, MaesterError, ProviderBusy, RequestError
+from maester.model import Inference
+from maester.router import Group, Route
+from maester.settings import Settings
+
+from .balancer import ordered
+from .board import Board
+from .breaker import Breaker
+from .budget import RetryBudget
+from .bulkhead import Bulkhead
+from .deployment import Deployment, Watch
+from .policy import clean, over_context, passes_on, pause_s, repeatable
+
+T = TypeVar("T")
+
+Prepare = Callable[[Route], Callable[[RunningAttempt], T]]
+"""Makes ready to ask under a route: raises what refuses the request there, before there is an attempt,
+and returns what makes the attempt, records how it ended, and raises a `MaesterError` if it failed."""
+
+_MOST_DEPLOYMENTS = 4096
+_NOT_ASKED = (RequestError, CircuitOpen, ProviderBusy)
+
+LONGEST_S = 600.0
+"""Seconds after which nobody else is asked, where neither the caller nor the configuration says."""
+
+
+class Dispatcher:
+    """Tries again and falls back, for the requests of one process. Safe to share in it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings.resilience
+        self.budget = RetryBudget(self.settings.retry_budget)
+        self._board_path = settings.data_dir / "breakers"
+        self._board: Board | None = None
+        self._bulkheads = {
+            name: Bulkhead(name, provider.max_in_flight, provider.max_waiting, provider.max_wait_s)
+            for name, provider in settings.providers.items()
+            if provider.max_in_flight is not None
+        }
+        self._deployments: dict[tuple[str, str], Deployment] = {}
+        self._lock = threading.Lock()
+
+    def dispatch(self, inference: Inference, groups: Sequence[Group], prepare: Prepare[T]) -> T:
+        """Ask until there is an answer.
+
+        Background work is not tried again here: a job's item and a row of a table have tries of their
+        own, further apart and counted. It does not fall back either once a call may have been charged,
+        so that what an inference costs at most is the dearest of its models.
+
+        Who asks by hand, at the command line, wants to see what the provider says: breakers neither hold
+        such a request back nor count it.
+
+        :param groups: who may be asked, in order; see `maester.router.Router.groups`.
+        :raises MaesterError: of the last one asked.
+        """
+        self.budget.request()
+        return _Dispatch(self, inference, prepare).run(groups)
+
+    def deployment(self, route: Route) -> Deployment:
+        """What is known of the model and provider that a route leads to."""
+        found = self._deployments.get((route.name, route.model))
+        return found if found is not None else self._made(route)
+
+    def _made(self, route: Route) -> Deployment:
+        with self._lock:
+            key = (route.name, route.model)
+            if key not in self._deployments:
+                if len(self._deployments) >= _MOST_DEPLOYMENTS:  # names that callers made up, most of them
+                    self._deployments.clear()
+                self._deployments[key] = Deployment(
+                    route, self._breaker(route), self._bulkheads.get(route.name)
+                )
+            return self._deployments[key]
+
+    def _breaker(self, route: Route) -> Breaker | None:
+        if not self.settings.breaker:
+            return None
+        if self._board is None:
+            self._board = Board(self._board_path)
+        return Breaker(self._board, route.address, self.settings)
+
+
+class _Dispatch(Generic[T]):
+    """One request on its way."""
+
+    __slots__ = (
+        "_again",
+        "_background",
+        "_by_hand",
+        "_deadline",
+        "_dispatcher",
+        "_inference",
+        "_prepare",
+        "_reason",
+        "_wanted_by",
+    )
+
+    def __init__(self, dispatcher: Dispatcher, inference: Inference, prepare: Prepare[T]) -> None:
+        self._dispatcher = dispatcher
+        self._inference = inference
+        self._prepare = prepare
+        self._background = inference.job_id is not None
+        self._by_hand = inference.entry_point == "cli" and not self._background
+        self._reason: str | None = None
+        self._again = False
+        wanted, configured = inference.request.timeout_s, dispatcher.settings.timeout_s
+        self._deadline: float | None = None
+        self._wanted_by: float | None = None  # the deadline, where it is the caller's own
+        if wanted is not None or configured is not None:
+            began = time.monotonic() - (time.perf_counter() - inference.started)
+            self._deadline = began + min(s for s in (wanted, configured) if s is not None)
+            if wanted is not None and (configured is None or wanted < configured):
+                self._wanted_by = self._deadline
+
+    def run(self, groups: Sequence[Group]) -> T:
+        """Ask one group after the other."""
+        failure: MaesterError | None = None
+        for position, group in enumerate(groups):
+            elsewhere = len(groups) > 1 and any(other.on == "failure" for other in groups[position + 1 :])
+            if failure is not None and not self._takes(group, failure):
+                continue
+            try:
+                return self._ask(group, elsewhere)
+            except MaesterError as error:
+                if failure is not None and isinstance(error, _NOT_ASKED):
+                    continue  # this one was not asked; what went wrong before is what is told
+                failure = error
+                self._reason = f"fallback{self._of_last()}: {error.code}"
+        if failure is None:
+            raise RuntimeError("nobody was to be asked")
+        failure.exhausted = self._again
+        raise failure
+
+    def _ask(self, group: Group, elsewhere: bool) -> T:
+        """Ask the deployments of one model until one answers or there is no use in it any more.
+
+        :param elsewhere: whether somebody else is asked after them.
+        """
+        deployments = [self._dispatcher.deployment(route) for route in group.routes]
+        if len(deployments) > 1:
+            deployments = ordered(group, deployments, self._inference, random)
+        tries = 0
+        while True:
+            try:
+                return self._call(group, self._chosen(deployments, tries, elsewhere))
+            except MaesterError as error:
+                tries += 1
+                if not self._by_hand and all(each.shut(elsewhere) for each in deployments):
+                    raise
+                if not self._moves_on(error, tries, len(deployments)) and not self._retries(
+                    error, tries - len(deployments) + 1
+                ):
+                    raise
+                self._reason = f"retry{self._of_last()}: {error.code}"
+
+    def _call(self, group: Group, deployment: Deployment) -> T:
+        """Make one attempt."""
+        inference, route = self._inference, group.routes[0]
+        if len(group.routes) > 1:
+            route = next(each for each in group.routes if each.address == deployment.address)
+        inference.route = route
+        if deployment.bulkhead is not None:
+            deployment.enter(self._left_s(), patient=self._background)
+        watch = Watch(deployment, self._wanted_by, counted=not self._by_hand)
+        try:
+            act = self._prepare(route)
+        except BaseException:
+            watch.ended(None, False)
+            raise
+        return act(RunningAttempt(inference, route, self._reason, self._deadline, watch))
+
+    def _chosen(self, deployments: list[Deployment], tries: int, elsewhere: bool) -> Deployment:
+        """The deployment to ask: the next one that does not keep failing.
+
+        :raises CircuitOpen: when all do.
+        """
+        if self._by_hand:
+            return deployments[tries % len(deployments)]
+        if len(deployments) == 1:
+            if deployments[0].allows(elsewhere):
+                return deployments[0]
+            raise deployments[0].refusal()
+        at = tries % len(deployments)
+        turned = deployments[at:] + deployments[:at]
+        for others in (True,) if elsewhere else (True, False):
+            for deployment in turned:
+                if deployment.allows(others):
+                    return deployment
+        raise turned[0].refusal()
+
+    def _moves_on(self, error: MaesterError, tries: int, deployments: int) -> bool:
+        """Whether to ask the next deployment of the model, which has not been asked yet, at once."""
+        return tries < deployments and self._left_s() > 0 and self._may_pass_on(error)
+
+    def _retries(self, error: MaesterError, tries: int) -> bool:
+        """Whether to ask again where it was asked before; on return the time for it has come."""
+        settings = self._dispatcher.settings
+        if self._background or not settings.retries or not repeatable(error):
+            return False
+        pause = pause_s(error, tries, settings)
+        if pause is None:
+            self._again = False  # whoever asks can wait for longer than is waited here
+            return False
+        self._again = True
+        if tries > settings.retries or pause >= self._left_s() or not self._dispatcher.budget.take():
+            return False
+        time.sleep(pause)
+        return True
+
+    def _takes(self, group: Group, failure: MaesterError) -> bool:
+        """Whether to ask a group after a failure."""
+        if self._left_s() <= 0:
+            return False
+        if group.on == "context":
+            return over_context(failure)
+        return self._may_pass_on(failure)
+
+    def _may_pass_on(self, failure: MaesterError) -> bool:
+        return passes_on(failure) and (clean(failure) or not self._background)
+
+    def _left_s(self) -> float:
+        if self._deadline is not None:
+            return self._deadline - time.monotonic()
+        return LONGEST_S - (time.perf_counter() - self._inference.started)
+
+    def _of_last(self) -> str:
+        attempts = self._inference.attempts
+        return f" of {attempts[-1].number}" if attempts else ""
