@@ -169,21 +169,22 @@ class ChunkStore:
 
         :returns: number, and how often it was taken before, of each.
         """
-        now = time.time()
+        waiting = and_(_c.job_id == job_id, _c.state == "waiting", _c.enqueued_at.is_(None))
+        there = and_(_c.job_id == job_id, or_(_c.state == "running", _c.enqueued_at.is_not(None)))
+        there = and_(there, _c.state != "done")
 
-        def work(connection: Connection) -> list[tuple[int, int]]:
-            there = or_(_c.state == "running", and_(_c.state == "waiting", _c.enqueued_at.is_not(None)))
-            count = connection.execute(select(func.count()).where(_c.job_id == job_id, there)).scalar() or 0
-            if count >= most:
-                return []
-            waiting = and_(_c.job_id == job_id, _c.state == "waiting", _c.enqueued_at.is_(None))
-            query = select(_c.number).where(waiting).order_by(_c.number).limit(most - count)
-            numbers = list(connection.execute(query).scalars())
-            marked = update(schema.job_chunks).where(waiting, _c.number.in_(numbers))
-            marked = marked.values(enqueued_at=now).returning(_c.number, _c.takes)
+        def next_ones(connection: Connection) -> list[int]:
+            count = connection.execute(select(func.count()).where(there)).scalar() or 0
+            query = select(_c.number).where(waiting).order_by(_c.number).limit(max(0, most - count))
+            return list(connection.execute(query).scalars())
+
+        def mark(connection: Connection) -> list[tuple[int, int]]:
+            marked = update(schema.job_chunks).where(waiting, _c.number.in_(next_ones(connection)))
+            marked = marked.values(enqueued_at=time.time()).returning(_c.number, _c.takes)
             return sorted((row.number, row.takes) for row in connection.execute(marked))
 
-        return self._database.write(work)
+        # Most often there is none, and looking keeps nobody from writing.
+        return self._database.write(mark) if self._database.read(next_ones) else []
 
     def queued(self, job_id: str, before: float) -> list[tuple[int, int]]:
         """Chunks that were put into the queue before a moment and that nobody has taken yet."""
