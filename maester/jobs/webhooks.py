@@ -10,8 +10,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import ipaddress
-import socket
 import time
 from collections.abc import Collection
 from typing import Any
@@ -23,6 +21,7 @@ from requests.adapters import HTTPAdapter
 
 from maester.errors import InvalidRequest
 
+from .addresses import check_address
 from .model import Job, Json
 
 PAUSES_S = (5, 30, 120, 600, 3_600, 10_800, 21_600, 43_200)
@@ -31,49 +30,11 @@ PAUSES_S = (5, 30, 120, 600, 3_600, 10_800, 21_600, 43_200)
 _TIMEOUT_S = 10.0
 _MOST_ADDRESSES = 4
 _PREFIX = "whsec_"
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
 
 
 def next_pause(tries: int) -> float | None:
     """Seconds until a delivery that failed so many times is tried again; ``None`` for never."""
     return PAUSES_S[tries - 1] if tries <= len(PAUSES_S) else None
-
-
-def check_address(url: str, allowed: Collection[str]) -> tuple[str, ...]:
-    """Refuse an address that a webhook may not go to.
-
-    Whoever may submit a job must not be able to make the service call its own network.
-
-    :param allowed: hosts of private networks that it may go to.
-    :returns: what to connect to, each in turn: the host's IP addresses, or its name where it is allowed.
-    :raises InvalidRequest: saying what is wrong with it.
-    """
-    wrong = InvalidRequest(
-        "A webhook's address must look like https://host/path, without a password.", param="webhook.url"
-    )
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise wrong from None
-    if parts.scheme not in ("http", "https") or not host or port == 0 or parts.username or parts.password:
-        raise wrong
-    if host in allowed:
-        return (host,)
-    try:
-        infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as exc:
-        raise InvalidRequest(
-            f"The webhook's host {host} cannot be found: {exc}.", param="webhook.url"
-        ) from exc
-    found = tuple(dict.fromkeys(str(info[4][0]) for info in infos))
-    if not all(_public(address) for address in found):
-        raise InvalidRequest(
-            f"The webhook's host {host} is in a private network; list it in `webhook_hosts` of [jobs]"
-            " to allow it.",
-            param="webhook.url",
-        )
-    return found
 
 
 def event_of(job: Job) -> Json:
@@ -172,20 +133,6 @@ def _told(exc: requests.RequestException) -> str:
     text = str(exc)
     path = exc.request.path_url if isinstance(exc.request, requests.PreparedRequest) else "/"
     return f"{type(exc).__name__}: {text.replace(path, '/…') if path != '/' else text}"
-
-
-def _public(text: str) -> bool:
-    """Whether an IP address, and one of version 4 that it stands for, is of the public internet."""
-    address = ipaddress.ip_address(text.partition("%")[0])
-    stands_for: list[ipaddress.IPv4Address | ipaddress.IPv6Address] = [address]
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.is_site_local:
-            return False
-        if address.sixtofour is not None:
-            stands_for.append(address.sixtofour)
-        if address in _NAT64:
-            stands_for.append(ipaddress.IPv4Address(address.packed[-4:]))
-    return all(each.is_global and not each.is_multicast for each in stands_for)
 
 
 def _key(secret: str) -> bytes:

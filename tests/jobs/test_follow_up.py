@@ -17,6 +17,7 @@ import pytest
 from maester.errors import InvalidRequest
 from maester.evaluation import pending
 from maester.jobs import webhooks
+from maester.jobs.addresses import check_address
 from maester.jobs.janitor import Janitor
 from maester.jobs.model import Job, NewItem, new_id
 from maester.model import Check, Request
@@ -150,10 +151,10 @@ def test_pauses_between_tries_grow_and_end() -> None:
 )
 def test_webhooks_do_not_go_into_private_networks(url: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        webhooks.check_address(url, ())
+        check_address(url, ())
     assert caught.value.param == "webhook.url"
-    assert webhooks.check_address("http://127.0.0.1/x", ("127.0.0.1",)) == ("127.0.0.1",)
-    assert webhooks.check_address("http://8.8.8.8/x", ()) == ("8.8.8.8",)
+    assert check_address("http://127.0.0.1/x", ("127.0.0.1",)) == ("127.0.0.1",)
+    assert check_address("http://8.8.8.8/x", ()) == ("8.8.8.8",)
 
 
 def ended_job(url: str) -> Job:
