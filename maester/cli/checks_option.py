@@ -49,6 +49,17 @@ def parse_checks_option(
     return tuple(parse_check_option(text) for text in values) if values else None
 
 
+checks_option = click.option(
+    "--evaluate",
+    "checks",
+    multiple=True,
+    metavar=METAVAR,
+    callback=parse_checks_option,
+    help="An evaluator, parameters as key=value,… or JSON, instead of those configured.  [repeatable]",
+)
+"""The option of commands that make inferences."""
+
+
 def _object(told: str, text: str) -> dict[str, Any]:
     try:
         found = orjson.loads(told)

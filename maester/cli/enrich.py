@@ -6,7 +6,6 @@ import signal
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +13,11 @@ import click
 
 from maester.errors import InvalidRequest, UnknownPrice
 
-from .checks_option import METAVAR, parse_checks_option
+from .checks_option import checks_option
 from .context import CommandLine, common_options, pass_line
 from .output import note
 from .run import default_model
-from .values import finite, pairs, parameters
+from .values import amount, finite, pairs, parameters
 
 if TYPE_CHECKING:
     from maester.enrichment import Enricher, Estimator, Options, Plan, State, Stop
@@ -30,19 +29,6 @@ _SOON_S, _LEDGER_S = 1.0, 60.0
 """Seconds for which the ledger is waited for without a word, and with one: it may be behind a fast run."""
 
 _MADE_BY_THE_COMMAND = ("messages", "model", "stream")
-
-
-def _amount(context: click.Context, option: click.Parameter, value: str | None) -> Decimal | None:
-    """An exact amount of USD, more than nothing."""
-    if value is None:
-        return None
-    try:
-        amount = Decimal(value.removeprefix("$"))
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if not amount.is_finite() or amount <= 0:
-        raise click.BadParameter(f"{value!r} is no amount of USD, such as 5.00.", context, option)
-    return amount
 
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -65,14 +51,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="A parameter for the provider, such as max_tokens=200, its value as JSON.  [repeatable]",
 )
 @click.option("--json-output", is_flag=True, help="Ask for JSON, and put the value into the column.")
-@click.option(
-    "--evaluate",
-    "checks",
-    multiple=True,
-    metavar=METAVAR,
-    callback=parse_checks_option,
-    help="An evaluator, parameters as key=value,… or JSON, instead of those configured.  [repeatable]",
-)
+@checks_option
 @click.option(
     *("-t", "--tag", "tags"),
     multiple=True,
@@ -83,7 +62,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--concurrency", type=click.IntRange(1, 512), default=16, show_default=True, help="Most rows at once."
 )
-@click.option("--max-cost", metavar="USD", callback=_amount, help="End before more than this is spent.")
+@click.option(
+    "--max-cost",
+    metavar="USD",
+    callback=amount("5.00", positive=True),
+    help="End before more than this is spent.",
+)
 @click.option("--max-failures", type=click.IntRange(min=1), help="End when so many rows have failed.")
 @click.option(
     "--retries",

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 import click
 
+from .values import amount
+
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def _amount(context: click.Context, option: click.Parameter, value: str | None) -> Decimal | None:
-    if value is None:
-        return None
-    try:
-        amount = Decimal(value.removeprefix("$"))
-    except InvalidOperation:
-        amount = Decimal("nan")
-    if not amount.is_finite() or amount < 0:
-        raise click.BadParameter(f"{value!r} is no amount in USD, such as 0.05.", context, option)
-    return amount
 
 
 def moment(_: click.Context, option: click.Parameter, value: str | None) -> float | None:
@@ -67,7 +56,9 @@ def filter_options(command: Function) -> Function:
             type=click.Choice(["passed", "failed", "pending", "none"]),
             help="What the required checks came to.",
         ),
-        click.option("--min-cost", metavar="USD", callback=_amount, help="Least cost."),
+        click.option(
+            "--min-cost", metavar="USD", callback=amount("0.05", positive=False), help="Least cost."
+        ),
     ):
         command = option(command)
     return command

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import exits
-from .checks_option import METAVAR, parse_checks_option
+from .checks_option import checks_option
 from .context import CommandLine, common_options, pass_line, read_text
 from .output import note, printable, report, write_document, write_exactly, write_line
 from .values import finite, pairs, parameters
@@ -38,14 +38,7 @@ _SHOWN_NAMES = 20
     callback=parameters,
     help="Any other parameter for the provider, its value as JSON.  [repeatable]",
 )
-@click.option(
-    "--evaluate",
-    "checks",
-    multiple=True,
-    metavar=METAVAR,
-    callback=parse_checks_option,
-    help="An evaluator, parameters as key=value,… or JSON, instead of those configured.  [repeatable]",
-)
+@checks_option
 @click.option(
     "--on-failure", type=click.Choice(["observe", "block"]), help="What a failed check does to the answer."
 )

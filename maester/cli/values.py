@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import click
@@ -25,6 +27,27 @@ def finite(context: click.Context, option: click.Parameter, value: float | None)
     if value is not None and not math.isfinite(value):
         raise click.BadParameter("must be a finite number.", context, option)
     return value
+
+
+def amount(example: str, *, positive: bool) -> Callable[..., Decimal | None]:
+    """A callback that reads an exact amount of USD, with or without its sign.
+
+    :param example: one that would do, for whoever wrote another.
+    :param positive: whether nothing is too little.
+    """
+
+    def read(context: click.Context, option: click.Parameter, value: str | None) -> Decimal | None:
+        if value is None:
+            return None
+        try:
+            found = Decimal(value.removeprefix("$"))
+        except InvalidOperation:
+            found = Decimal("NaN")
+        if not found.is_finite() or found < 0 or (positive and not found):
+            raise click.BadParameter(f"{value!r} is no amount of USD, such as {example}.", context, option)
+        return found
+
+    return read
 
 
 def parameters(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:

@@ -45,11 +45,6 @@ class Estimator:
         self.largest_output = 0
         self._more_input = 0
 
-    @property
-    def bounded(self) -> bool:
-        """Whether the request limits its answer, so that the bound is one for certain."""
-        return self._limit is not None
-
     def at_most(self, size: int) -> Decimal | None:
         """USD that a request may cost at most; ``None`` where no price is known.
 

@@ -1,4 +1,4 @@
-"""From a record back to what an evaluator judges."""
+"""From a record back to the request and its answer, as evaluators judge them and jobs recover them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from maester.errors import EvaluationFailed
 from maester.model import NOTHING, Request, Response, Sample, Usage
+from maester.providers import canonical
 
 Json = dict[str, Any]
 
@@ -53,22 +54,17 @@ def sample_of(record: Mapping[str, Any]) -> Sample:
     )
     model, output, finish_reason = get("response_model") or "", content["output"], get("finish_reason")
     message = content.get("message") or {"role": "assistant", "content": output}
-    body: Json = {
-        "id": get("response_id"),
-        "object": "chat.completion",
-        "created": int(record["started_at"]),
-        "model": model,
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}],
-    }
     attempts: Sequence[Json] = get("attempts") or ()
     answered = next((each for each in reversed(attempts) if each["status"] == "ok"), NOTHING)
     usage = _usage(answered.get("usage"))
-    if usage is not None:
-        body["usage"] = {
-            "prompt_tokens": usage.input_tokens,
-            "completion_tokens": usage.output_tokens,
-            "total_tokens": usage.total_tokens,
-        }
+    body = canonical.completion(
+        get("response_id") or f"chatcmpl-{record['request_id']}",
+        model or record["model"],
+        [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}],
+        usage,
+        answered.get("service_tier"),
+        created=record["started_at"],
+    )
     response = Response(
         model=model,
         output=output,

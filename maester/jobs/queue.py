@@ -71,9 +71,10 @@ class TaskQueue:
     @property
     def redis(self) -> Redis:
         """The connections, which a forked child makes anew by itself."""
-        if self._redis is None:
-            self._redis = connect(self._settings)
-        return self._redis
+        found = self._redis  # another thread may let go of them meanwhile
+        if found is None:
+            found = self._redis = connect(self._settings)
+        return found
 
     def check(self) -> None:
         """Make sure that Redis answers."""

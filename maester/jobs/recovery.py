@@ -19,6 +19,7 @@ import orjson
 
 from maester.database.schema import floor_pico
 from maester.errors import Interrupted
+from maester.evaluation.samples import sample_of, unfit
 from maester.ids import request_id as new_request_id
 from maester.ledger.journal import SUFFIX
 from maester.runtime import Runtime
@@ -134,35 +135,11 @@ def _answer(item: Item, record: Record) -> dict[str, Any] | None:
     url = item.url or GENERATE
     if message is None or (content.get("parameters") or {}).get("n", 1) not in (None, 1):
         return None
-    if url == CHAT:
-        return _completion(record, message)
+    if url == CHAT and unfit(record) is None:
+        return {**sample_of(record).response.body, "maester": _summary(record)}
     if url == GENERATE:
         return _generation(record, content)
     return None
-
-
-def _completion(record: Record, message: Mapping[str, Any]) -> dict[str, Any]:
-    usage = record.get("usage") or {}
-    return {
-        "id": record.get("response_id") or f"chatcmpl-{record['request_id']}",
-        "object": "chat.completion",
-        "created": int(record["started_at"]),
-        "model": record.get("response_model") or record["model"],
-        "choices": [
-            {
-                "index": 0,
-                "message": message,
-                "logprobs": None,
-                "finish_reason": record.get("finish_reason"),
-            }
-        ],
-        "usage": {
-            "prompt_tokens": usage.get("input_tokens", 0),
-            "completion_tokens": usage.get("output_tokens", 0),
-            "total_tokens": usage.get("total_tokens", 0),
-        },
-        "maester": _summary(record),
-    }
 
 
 def _generation(record: Record, content: Mapping[str, Any]) -> dict[str, Any]:

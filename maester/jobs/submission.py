@@ -22,9 +22,9 @@ from maester.web.filters import moment
 from maester.web.intake import whole, written_checks
 from maester.web.schemas import check
 
+from .addresses import check_address
 from .model import GENERATE, PREFIXES, Job, Json, Kind, NewItem, new_id
 from .reading import MAX_PROBLEMS, Defaults, Entry, Reader, Unfit
-from .webhooks import check_address
 
 if TYPE_CHECKING:
     from .service import Jobs

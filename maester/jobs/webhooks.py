@@ -10,63 +10,31 @@ import base64
 import binascii
 import hashlib
 import hmac
-import ipaddress
-import socket
 import time
 from collections.abc import Collection
+from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 import requests
+from requests.adapters import HTTPAdapter
 
 from maester.errors import InvalidRequest
 
+from .addresses import check_address
 from .model import Job, Json
 
 PAUSES_S = (5, 30, 120, 600, 3_600, 10_800, 21_600, 43_200)
 """Seconds between one try and the next; after the last there is no other."""
 
 _TIMEOUT_S = 10.0
+_MOST_ADDRESSES = 4
 _PREFIX = "whsec_"
 
 
 def next_pause(tries: int) -> float | None:
     """Seconds until a delivery that failed so many times is tried again; ``None`` for never."""
     return PAUSES_S[tries - 1] if tries <= len(PAUSES_S) else None
-
-
-def check_address(url: str, allowed: Collection[str]) -> None:
-    """Refuse an address that a webhook may not go to.
-
-    Whoever may submit a job must not be able to make the service call its own network.
-
-    :param allowed: hosts of private networks that it may go to.
-    :raises InvalidRequest: saying what is wrong with it.
-    """
-    wrong = InvalidRequest(
-        "A webhook's address must look like https://host/path, without a password.", param="webhook.url"
-    )
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        raise wrong from None
-    if parts.scheme not in ("http", "https") or not host or parts.username or parts.password:
-        raise wrong
-    if host in allowed:
-        return
-    try:
-        found = {info[4][0] for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
-    except (OSError, UnicodeError) as exc:
-        raise InvalidRequest(
-            f"The webhook's host {host} cannot be found: {exc}.", param="webhook.url"
-        ) from exc
-    if not all(ipaddress.ip_address(str(address).partition("%")[0]).is_global for address in found):
-        raise InvalidRequest(
-            f"The webhook's host {host} is in a private network; list it in `webhook_hosts` of [jobs]"
-            " to allow it.",
-            param="webhook.url",
-        )
 
 
 def event_of(job: Job) -> Json:
@@ -104,20 +72,67 @@ def deliver(job: Job, secret: str, allowed: Collection[str]) -> str | None:
         return None
     event = event_of(job)
     body = orjson.dumps(event)
+    headers = headers_of(event["id"], body, secret)
     try:
-        check_address(job.webhook_url, allowed)
-        answer = requests.post(
-            job.webhook_url,
+        addresses = check_address(job.webhook_url, allowed)[:_MOST_ADDRESSES]
+    except InvalidRequest as exc:
+        return f"{type(exc).__name__}: {exc}"
+    problem: str | None = None
+    for address in addresses:
+        try:
+            status = _post(job.webhook_url, address, body, headers)
+        except requests.RequestException as exc:
+            problem = _told(exc)
+            if not isinstance(exc, requests.ConnectionError):
+                break
+        else:
+            return None if 200 <= status < 300 else f"it answered {status}"
+    return problem
+
+
+class _Pinned(HTTPAdapter):
+    """Connects to the address that was judged: a name may stand for another one when asked again."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self._address = address
+
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
+        """See `HTTPAdapter`; a certificate must still be that of the name."""
+        host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
+        name = host["host"]
+        names = {"server_hostname": name, "assert_hostname": name} if host["scheme"] == "https" else {}
+        return {**host, "host": self._address}, {**pool, **names}
+
+
+def _post(url: str, address: str, body: bytes, headers: dict[str, str]) -> int:
+    """Send it to an address; the status of the answer. Redirects are not followed."""
+    with requests.Session() as session:
+        session.auth = _as_it_is
+        adapter = _Pinned(address)
+        session.mount("https://", adapter)
+        session.mount("http://", adapter)
+        with session.post(
+            url,
             data=body,
-            headers=headers_of(event["id"], body, secret),
+            headers={**headers, "host": urlsplit(url).netloc},
             timeout=_TIMEOUT_S,
             allow_redirects=False,
             stream=True,
-        )
-    except (InvalidRequest, requests.RequestException) as exc:
-        return f"{type(exc).__name__}: {exc}"
-    with answer:
-        return None if answer.ok else f"it answered {answer.status_code}"
+        ) as answer:
+            return answer.status_code
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """No authentication, or requests would send what the user's .netrc has for the host."""
+    return request
+
+
+def _told(exc: requests.RequestException) -> str:
+    """What went wrong, without the address's path, which may hold a secret of the receiver's."""
+    text = str(exc)
+    path = exc.request.path_url if isinstance(exc.request, requests.PreparedRequest) else "/"
+    return f"{type(exc).__name__}: {text.replace(path, '/…') if path != '/' else text}"
 
 
 def _key(secret: str) -> bytes:

@@ -200,12 +200,16 @@ def completion(
     choices: list[dict[str, Any]],
     usage: Usage | None,
     service_tier: str | None = None,
+    created: float | None = None,
 ) -> dict[str, Any]:
-    """A ``chat.completion``."""
+    """A ``chat.completion``.
+
+    :param created: seconds since the epoch; now unless said.
+    """
     body: dict[str, Any] = {
         "id": answer_id,
         "object": "chat.completion",
-        "created": int(time.time()),
+        "created": int(time.time() if created is None else created),
         "model": model,
         "choices": choices,
     }

@@ -16,6 +16,8 @@ from werkzeug.datastructures import MultiDict
 from maester.errors import InvalidRequest
 from maester.ledger.queries import CURSOR, LARGEST_PAGE, STATUSES, VERDICTS, Filter
 
+from .paging import check_names
+
 Json = dict[str, Any]
 
 DEFAULT_LIMIT = 50
@@ -67,7 +69,7 @@ FILTERS: tuple[Json, ...] = (
 )
 """As the OpenAPI document has them."""
 
-_NAMES = frozenset(parameter["name"] for parameter in FILTERS)
+_NAMES = sorted(parameter["name"] for parameter in FILTERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +86,7 @@ def read_listing(query: MultiDict[str, str]) -> Listing:
 
     :raises InvalidRequest: naming the parameter at fault.
     """
-    for name in query:
-        if name not in _NAMES:
-            raise InvalidRequest(
-                f"There is no parameter {name[:80]!r}; there are: {', '.join(sorted(_NAMES))}.",
-                param=name[:80],
-            )
-        if name != "tag" and len(query.getlist(name)) > 1:
-            raise InvalidRequest(f"`{name}` is given more than once.", param=name)
+    check_names(query, *_NAMES, repeated="tag")
     words: Json = {
         "status": _word(query, "status", STATUSES),
         "evaluation": _word(query, "evaluation", VERDICTS),

@@ -33,9 +33,10 @@ def word_parameter(name: str, words: Sequence[str], description: str) -> Json:
     return {"name": name, "in": "query", "description": description, "schema": {"enum": list(words)}}
 
 
-def check_names(query: MultiDict[str, str], *names: str) -> None:
+def check_names(query: MultiDict[str, str], *names: str, repeated: str | None = None) -> None:
     """Refuse parameters that are not known, and those given twice.
 
+    :param repeated: the one that may be.
     :raises InvalidRequest: naming the parameter at fault.
     """
     for name in query:
@@ -44,7 +45,7 @@ def check_names(query: MultiDict[str, str], *names: str) -> None:
                 f"There is no parameter {name[:80]!r}; there are: {', '.join(names) or 'none'}.",
                 param=name[:80],
             )
-        if len(query.getlist(name)) > 1:
+        if name != repeated and len(query.getlist(name)) > 1:
             raise InvalidRequest(f"`{name}` is given more than once.", param=name)
 
 

@@ -17,6 +17,7 @@ import pytest
 from maester.errors import InvalidRequest
 from maester.evaluation import pending
 from maester.jobs import webhooks
+from maester.jobs.addresses import check_address
 from maester.jobs.janitor import Janitor
 from maester.jobs.model import Job, NewItem, new_id
 from maester.model import Check, Request
@@ -28,13 +29,14 @@ SECRET = "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQ="
 
 
 class Listener(ThreadingHTTPServer):
-    """Takes webhooks; refuses the first so many."""
+    """Takes webhooks; answers the first so many with another status."""
 
     daemon_threads = True
 
-    def __init__(self, refuse: int) -> None:
+    def __init__(self, refuse: int, status: int) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.refuse = refuse
+        self.status = status
         self.received: list[tuple[dict[str, str], bytes]] = []
 
 
@@ -44,7 +46,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         self.server.received.append(({k.lower(): v for k, v in self.headers.items()}, body))
-        self.send_response(503 if len(self.server.received) <= self.server.refuse else 200)
+        refused = len(self.server.received) <= self.server.refuse
+        self.send_response(self.server.status if refused else 200)
         self.send_header("content-length", "0")
         self.end_headers()
 
@@ -53,8 +56,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def listening(refuse: int = 0) -> Iterator[Listener]:
-    listener = Listener(refuse)
+def listening(refuse: int = 0, status: int = 503) -> Iterator[Listener]:
+    listener = Listener(refuse, status)
     thread = threading.Thread(target=listener.serve_forever, daemon=True)
     thread.start()
     yield listener
@@ -139,13 +142,52 @@ def test_pauses_between_tries_grow_and_end() -> None:
         "ftp://host.example/x",
         "http://user:password@8.8.8.8/x",
         "http:///x",
+        "http://8.8.8.8:99999/x",
+        "http://224.0.0.1/x",
+        "http://[fec0::1]/x",
+        "http://[2002:7f00:1::]/x",
+        "http://[64:ff9b::a00:7]/x",
     ],
 )
 def test_webhooks_do_not_go_into_private_networks(url: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        webhooks.check_address(url, ())
+        check_address(url, ())
     assert caught.value.param == "webhook.url"
-    webhooks.check_address("http://127.0.0.1/x", ("127.0.0.1",))
+    assert check_address("http://127.0.0.1/x", ("127.0.0.1",)) == ("127.0.0.1",)
+    assert check_address("http://8.8.8.8/x", ()) == ("8.8.8.8",)
+
+
+def ended_job(url: str) -> Job:
+    now = time.time()
+    return Job(new_id("job"), "generate", "completed", now, now + 60, 1, 1, ended_at=now, webhook_url=url)
+
+
+def test_a_webhook_goes_to_the_address_that_was_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "check_address", lambda *_: ("127.0.0.2", "127.0.0.1"))
+    with listening() as listener:
+        host = f"hooks.invalid:{listener.server_port}"  # which no name server has an address for
+        assert webhooks.deliver(ended_job(f"http://{host}/done"), SECRET, ()) is None
+    (received,) = listener.received
+    assert received[0]["host"] == host
+    assert "authorization" not in received[0]
+
+
+@pytest.mark.parametrize("status", [302, 404])
+def test_a_webhook_is_delivered_only_by_success(status: int) -> None:
+    with listening(refuse=1, status=status) as listener:
+        address = f"http://127.0.0.1:{listener.server_port}/done"
+        problem = webhooks.deliver(ended_job(address), SECRET, ("127.0.0.1",))
+    assert problem == f"it answered {status}"
+    assert len(listener.received) == 1
+
+
+def test_what_is_told_of_a_failed_webhook_keeps_its_path() -> None:
+    with listening() as listener:
+        port = listener.server_port
+    problem = webhooks.deliver(ended_job(f"http://127.0.0.1:{port}/hidden?t=hidden"), SECRET, ("127.0.0.1",))
+    assert problem is not None
+    assert "127.0.0.1" in problem
+    assert "hidden" not in problem
 
 
 def test_a_job_judges_what_is_on_record(place: Place) -> None:
