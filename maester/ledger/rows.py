@@ -250,6 +250,7 @@ _FITS: Mapping[type, Callable[[Any], Any]] = {
 
 
 def each_of(records: Iterable[Mapping[str, Any]], values: Any) -> list[Values]:
+    """The rows of a table for several records."""
     return list(chain.from_iterable(map(values, records)))
 
 

@@ -84,7 +84,8 @@ def build_runtime(
     """Build a runtime with Maester's own plugins, the installed ones and those given. Close it at the end.
 
     The price book is there from the start: it is copied, not filled anew. Of the process's environment
-    nothing counts, so that no ``OPENAI_API_KEY`` turns a provider on.
+    nothing counts, so that no ``OPENAI_API_KEY`` turns a provider on. A provider that fails is not asked
+    again, so that each failure is seen, unless there is a section ``[resilience]`` in `config`.
 
     :param config: what would be in a ``maester.toml``.
     :param plugins: as for `Runtime.build`; `Parts` makes one of single objects.
@@ -101,9 +102,10 @@ def build_runtime(
             shutil.copyfile(filled_ledger(), ledger)
         path = folder / "maester.toml"
         path.write_text(config, encoding="utf-8")
-        runtime = Runtime.build(
-            path, environ={**(environ or {}), "MAESTER_DATA_DIR": str(data)}, plugins=plugins
-        )
+        seen = {**(environ or {}), "MAESTER_DATA_DIR": str(data)}
+        if "[resilience]" not in config:
+            seen.setdefault("MAESTER_RESILIENCE__RETRIES", "0")
+        runtime = Runtime.build(path, environ=seen, plugins=plugins)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -122,7 +122,7 @@ def test_a_client_that_hangs_up_is_recorded_as_cancelled(sdk: Anthropic, server:
         stream=True,
         extra_headers={"X-Request-Id": "hangs-up-anthropic"},
     )
-    next(stream)
+    next(event for event in stream if event.type == "content_block_delta")
     stream.close()
     record = server.inference("hangs-up-anthropic")
     assert record["status"] == "cancelled"

@@ -205,11 +205,11 @@ def test_a_stream_cut_by_the_provider_ends_with_an_error_and_no_done(
 def test_a_failure_before_the_first_piece_has_a_status_of_its_own(
     client: FlaskClient, misbehaving: Upstream
 ) -> None:
-    misbehaving.by_model["limited"] = error(429, headers={"retry-after": "7"})
+    misbehaving.by_model["limited"] = error(429, headers={"retry-after": "70"})
     response = client.post("/v1/chat/completions", json={**HELLO, "model": "up/limited", "stream": True})
     assert response.status_code == 429
-    assert response.headers["retry-after"] == "7"
-    assert response.headers["retry-after-ms"] == "7000"
+    assert response.headers["retry-after"] == "70"
+    assert response.headers["retry-after-ms"] == "70000"
     assert response.get_json()["error"]["code"] == "provider_rate_limited"
 
 

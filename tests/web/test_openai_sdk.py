@@ -205,7 +205,7 @@ def test_a_client_that_hangs_up_is_recorded_as_cancelled(sdk: OpenAI, server: Se
         stream=True,
         extra_body={"echo": {"chunk_delay_s": 0.02}},
     )
-    next(stream)
+    next(chunk for chunk in stream if chunk.choices and chunk.choices[0].delta.content)
     request_id = stream.response.headers["x-request-id"]
     stream.close()
     record = server.inference(request_id)
