@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from maester.checks import ResolvedCheck
+from maester.interrupts import is_interrupt
 from maester.ledger import results as ledger
 from maester.ledger.codec import decode, encode
 from maester.model import Check, Evaluation
@@ -266,5 +267,7 @@ class _Run:
         for name, evaluated in self._told:
             try:
                 evaluated(now, results)
-            except Exception as exc:  # noqa: BLE001 - a foreign sink may raise anything
+            except Exception as exc:
+                if is_interrupt(exc):
+                    raise
                 log.warning("The sink %s failed to take results: %s: %s", name, type(exc).__name__, exc)
