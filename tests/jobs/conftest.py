@@ -38,6 +38,7 @@ concurrency = 4
 chunk_size = 20
 lease_s = 2
 grace_s = 10
+tries = 2
 webhook_secret = "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQ="
 webhook_hosts = ["127.0.0.1"]
 """

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -261,6 +262,22 @@ def test_a_provider_that_says_too_many_slows_all_workers(place: Place) -> None:
     moments = sorted(request.at for request in place.upstream.requests)
     gaps = [after - before for before, after in pairwise(moments)]
     assert max(gaps) > 1.4  # both processes kept still for what one of them was told
+
+
+def test_what_may_pass_is_tried_again_and_what_does_not_is_not(place: Place) -> None:
+    place.upstream.by_model.update(broken=up.error(500), wrong=up.error(400))
+    passing, lasting = place.submit(2, model="up/broken"), place.submit(2, model="up/wrong")
+    with Worker(place.folder):
+        for job in (passing, lasting):
+            assert until(lambda job=job: place.ended(job.id)).state == "completed"  # type: ignore[misc]
+    asked = Counter(request.json["model"] for request in place.upstream.requests)
+    assert asked == {"broken": 4, "wrong": 2}
+    for job, tries, status in ((passing, 2, 502), (lasting, 1, 400)):
+        found = items(place, job.id)
+        assert [(item.state, item.tries, item.status_code) for item in found] == [
+            ("failed", tries, status)
+        ] * 2
+        assert place.job(job.id).progress.retried == 2 * (tries - 1)
 
 
 def test_a_burst_ends_when_nothing_is_left(place: Place) -> None:
