@@ -1,11 +1,11 @@
-"""A whole answer that costs as little as it can: one write, headers as they are given."""
+"""A whole answer that costs as little as it can: its status, its final headers, its bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
+from http import HTTPStatus
 from typing import TYPE_CHECKING
-
-from flask import Response
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 Headers = list[tuple[str, str]]
 
 
-class Answer(Response):
-    """A body of bytes under its final headers.
+class Answer:
+    """A body of bytes under its final headers: a WSGI application that says just this.
 
-    Werkzeug checks every header when it is added and goes over all of them again when the answer is
-    written, to complete them. These are complete and made here, which saves a fifth of what Flask
-    costs. To all else this is a response like any other.
+    A view of Flask's may return it, as it may return any WSGI application. Werkzeug's own response checks
+    every header when it is added and goes over all of them again when it is written, which for an answer
+    of this service is a tenth of what the service costs.
 
     :param headers: names and values without line breaks.
     """
 
-    default_mimetype = None
+    __slots__ = ("body", "headers", "media", "status_code")
 
     def __init__(
         self,
@@ -32,9 +32,10 @@ class Answer(Response):
         headers: Iterable[tuple[str, str]] = (),
         media: str = "application/json",
     ) -> None:
-        super().__init__(None, status)
-        self.response = [body]
-        self.headers._list = [
+        self.body = body
+        self.status_code = status
+        self.media = media
+        self.headers: Headers = [
             ("content-type", media),
             ("content-length", str(len(body))),
             ("x-content-type-options", "nosniff"),
@@ -42,5 +43,32 @@ class Answer(Response):
         ]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        start_response(self.status, self.headers.to_wsgi_list())
-        return self.get_app_iter(environ)
+        start_response(_status_line(self.status_code), self.headers)
+        return () if environ["REQUEST_METHOD"] == "HEAD" else (self.body,)
+
+
+class StreamAnswer:
+    """An answer that is given out in pieces while it is made; a WSGI application like `Answer`.
+
+    :param pieces: what is sent; its ``close``, if it has one, is called at the end, also an early one.
+    """
+
+    __slots__ = ("headers", "media", "pieces", "status_code")
+
+    def __init__(self, pieces: Iterable[bytes], headers: Iterable[tuple[str, str]], media: str) -> None:
+        self.pieces = pieces
+        self.status_code = 200
+        self.media = media
+        self.headers: Headers = [("content-type", media), *headers]
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response(_status_line(self.status_code), self.headers)
+        return self.pieces
+
+
+@lru_cache(maxsize=64)
+def _status_line(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:  # 499, which is nginx's and in no standard
+        return f"{status} Client Closed Request"

@@ -29,6 +29,7 @@ from . import (
     openapi,
     plugins,
 )
+from .direct import Direct
 from .service import EXTENSION, PATIENCE_S, PING_S, Service
 
 _BLUEPRINTS = (
@@ -79,4 +80,5 @@ def create_app(
     for noun in _BLUEPRINTS:
         app.register_blueprint(noun.blueprint(service))
     errors.install(app)
+    app.wsgi_app = Direct(app, app.wsgi_app)  # type: ignore[method-assign]
     return app

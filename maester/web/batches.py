@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, request
 
 from maester.errors import Conflict
 from maester.jobs.documents import batch_document
 
+from .answer import Answer
 from .answers import json_response
 from .jobs import LARGEST_PAGE, owner_of, submitted
 from .paging import after_of, check_names, page, whole_of
@@ -18,11 +19,11 @@ def blueprint(service: Service) -> Blueprint:
     views = Blueprint("batches", __name__)
 
     @views.post("/v1/batches")
-    def create_batch() -> Response:
+    def create_batch() -> Answer:
         return submitted(service, service.limits, batch=True)
 
     @views.get("/v1/batches")
-    def list_batches() -> Response:
+    def list_batches() -> Answer:
         owner, query = owner_of(service), request.args
         check_names(query, "after", "limit")
         limit = whole_of(query, "limit", 20, most=LARGEST_PAGE)
@@ -31,11 +32,11 @@ def blueprint(service: Service) -> Blueprint:
         return json_response(page(found, limit, batch_document))
 
     @views.get("/v1/batches/<batch>")
-    def get_batch(batch: str) -> Response:
+    def get_batch(batch: str) -> Answer:
         return json_response(batch_document(service.jobs.store.require(batch, owner_of(service), "batch")))
 
     @views.post("/v1/batches/<batch>/cancel")
-    def cancel_batch(batch: str) -> Response:
+    def cancel_batch(batch: str) -> Answer:
         owner = owner_of(service)
         state = service.jobs.store.require(batch, owner, "batch").state
         if state in ("completed", "failed", "expired", "finalizing"):

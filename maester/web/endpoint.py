@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from flask import Response, request
+from flask import request
 
 from maester.errors import Cancelled
 from maester.interrupts import Stoppable, Stopped
@@ -14,7 +14,7 @@ from maester.jobs.submission import idempotency_key
 from maester.model import Inference
 
 from . import intake
-from .answer import Answer
+from .answer import Answer, StreamAnswer
 from .answers import failure_response, headers_of, json_response
 from .body import read_json
 from .errors import Dialect
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 Json = dict[str, Any]
+Answered = Answer | StreamAnswer
 
 
 class Endpoint:
@@ -54,10 +55,17 @@ class Endpoint:
         self._writer = writer
         self._dialect: Dialect = dialect
 
-    def __call__(self) -> Response:
-        """Answer the current request."""
+    def __call__(self) -> Answered:
+        """Answer Flask's current request."""
+        return self.answer(request.environ)
+
+    def answer(self, environ: WSGIEnvironment) -> Answered:
+        """Answer a request.
+
+        :raises MaesterError: when it is refused before it is an inference.
+        """
         arrived = time.perf_counter()
-        service, environ = self._service, request.environ
+        service = self._service
         caller = service.admit(environ)
         body = read_json(environ, service.limits)
         asked = self._read(environ, body)
@@ -67,31 +75,39 @@ class Endpoint:
             "caller": caller,
             "headers": intake.trace_headers(environ),
         }
-        answer = self._streamed if asked.request.stream and self._writer is not None else self._whole
         if not service.idempotency.enabled or "HTTP_IDEMPOTENCY_KEY" not in environ:
-            return answer(asked, given, arrived, None)
+            return self._answered(environ, asked, given, arrived, None)
         key = idempotency_key(environ["HTTP_IDEMPOTENCY_KEY"]) or ""
-        held = service.idempotency.begin(key, caller, request.path, body)
+        held = service.idempotency.begin(key, caller, environ["PATH_INFO"], body)
         if isinstance(held, Answer):
             return held
         try:
-            return answer(asked, given, arrived, held)
+            return self._answered(environ, asked, given, arrived, held)
         except BaseException:
             held.release()
             raise
 
-    def _whole(self, asked: Intake, given: Json, arrived: float, held: Reservation | None) -> Response:
+    def _answered(
+        self, environ: WSGIEnvironment, asked: Intake, given: Json, arrived: float, held: Reservation | None
+    ) -> Answered:
+        if asked.request.stream and self._writer is not None:
+            return self._streamed(environ.get("gunicorn.socket"), asked, given, arrived, held)
+        return self._whole(asked, given, arrived, held)
+
+    def _whole(self, asked: Intake, given: Json, arrived: float, held: Reservation | None) -> Answer:
         inference = self._service.runtime.execute(asked.request, **given)
         if inference.error is not None:
             response = failure_response(inference, self._dialect, arrived)
         else:
             response = json_response(self._answer(inference), headers_of(inference, arrived, self._dialect))
         if held is not None:
-            held.settle(response, response.get_data(), inference)
+            held.settle(response, response.body, inference)
         return response
 
-    def _streamed(self, asked: Intake, given: Json, arrived: float, held: Reservation | None) -> Response:
-        service, sock = self._service, request.environ.get("gunicorn.socket")
+    def _streamed(
+        self, sock: Any, asked: Intake, given: Json, arrived: float, held: Reservation | None
+    ) -> Answered:
+        service = self._service
         drain = service.runtime.settings.server.on_disconnect == "drain"
         try:
             with Stoppable() as work, hang_ups.watching(None if drain else sock, work.stop):
@@ -100,13 +116,13 @@ class Endpoint:
             raise Cancelled("The caller went away before the answer began.") from None
         inference = stream.inference
         if inference.error is not None or self._writer is None:
-            response: Response = failure_response(inference, self._dialect, arrived)
+            failure = failure_response(inference, self._dialect, arrived)
             if held is not None:
-                held.settle(response, response.get_data(), inference)
-            return response
+                held.settle(failure, failure.body, inference)
+            return failure
         writer = self._writer(inference, asked)
         events = EventStream(stream, writer, service.ping_s, sock=sock, drain=drain)
         response = stream_response(events, inference, self._dialect)
         if held is not None:
-            response.response = KeptStream(events, response, held)
+            response.pieces = KeptStream(events, response, held)
         return response

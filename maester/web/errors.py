@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any, Literal
 
 import orjson
-from flask import Flask, Response, request
+from flask import Flask, request
 from werkzeug.exceptions import HTTPException
 
 from maester import ids
@@ -125,30 +125,36 @@ def error_response(
     return Answer(body, error.http_status, [*headers, *error_headers(error)], media)
 
 
+def refusal(error: MaesterError, path: str, extra: Headers | None = None) -> Answer:
+    """The answer to a request that was refused before there was an inference, at an address."""
+    request_id, dialect = ids.request_id(), dialect_of(path)
+    headers = [("x-request-id", request_id), *(extra or ())]
+    if dialect == "anthropic":
+        headers.append(("request-id", request_id))
+    return error_response(error, dialect, headers, request_id)
+
+
+def defect(error: Exception, path: str) -> Answer:
+    """The answer where something was raised that nobody planned."""
+    _log.error("a view failed", exc_info=error, extra={"path": path})
+    return refusal(InternalError(f"{type(error).__name__}: {error}"), path)
+
+
 def install(app: Flask) -> None:
     """Turn everything that a view raises into an error of the right shape."""
 
-    def refuse(error: MaesterError, extra: Headers | None = None) -> Response:
-        request_id, dialect = ids.request_id(), dialect_of(request.path)
-        headers = [("x-request-id", request_id), *(extra or ())]
-        if dialect == "anthropic":
-            headers.append(("request-id", request_id))
-        return error_response(error, dialect, headers, request_id)
-
     @app.errorhandler(MaesterError)
-    def known(error: MaesterError) -> Response:
-        return refuse(error)
+    def known(error: MaesterError) -> Answer:
+        return refusal(error, request.path)
 
     @app.errorhandler(HTTPException)
-    def http(error: HTTPException) -> Response:
+    def http(error: HTTPException) -> Answer:
         allowed = [(name, value) for name, value in error.get_headers() if name.lower() == "allow"]
-        return refuse(_of_http(error), allowed)
+        return refusal(_of_http(error), request.path, allowed)
 
     @app.errorhandler(Exception)
-    def unknown(error: Exception) -> Response:
-        _log.error("a view failed", exc_info=error, extra={"path": request.path})
-        wrapped = InternalError(f"{type(error).__name__}: {error}")
-        return refuse(wrapped)
+    def unknown(error: Exception) -> Answer:
+        return defect(error, request.path)
 
 
 def _of_http(error: HTTPException) -> MaesterError:

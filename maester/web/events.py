@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import orjson
-from flask import Response
 
 from maester.chain import InferenceStream
 from maester.interrupts import Stoppable, Stopped
 from maester.model import Chunk, Inference
 
+from .answer import StreamAnswer
 from .answers import identity, summary
 from .errors import Dialect, openai_error
 from .hangups import hang_ups
@@ -66,7 +66,7 @@ def failure_event(inference: Inference) -> bytes:
     return event({"error": openai_error(inference.error)})
 
 
-def stream_response(events: EventStream, inference: Inference, dialect: Dialect = "openai") -> Response:
+def stream_response(events: EventStream, inference: Inference, dialect: Dialect = "openai") -> StreamAnswer:
     """The answer that passes a stream on."""
     headers = identity(inference, dialect)
     cached = inference.cached is not None and inference.cached.hit
@@ -75,13 +75,7 @@ def stream_response(events: EventStream, inference: Inference, dialect: Dialect 
         ("x-accel-buffering", "no"),
         ("x-maester-attempts", "0" if cached else str(max(len(inference.attempts), 1))),
     )
-    return Response(
-        events,
-        200,
-        headers,
-        content_type="text/event-stream; charset=utf-8",
-        direct_passthrough=True,
-    )
+    return StreamAnswer(events, headers, "text/event-stream; charset=utf-8")
 
 
 class EventStream(Iterator[bytes]):

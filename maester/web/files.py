@@ -16,6 +16,7 @@ from maester.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 from maester.jobs.documents import file_document
 from maester.jobs.files import PART_BYTES
 
+from .answer import Answer
 from .answers import json_response
 from .body import check_length
 from .job_schemas import check_expiry
@@ -44,7 +45,7 @@ def blueprint(service: Service) -> Blueprint:
     settings = service.runtime.settings.jobs
 
     @views.post("/v1/files")
-    def create_file() -> Response:
+    def create_file() -> Answer:
         owner = owner_of(service)
         upload = _uploaded(settings.max_body_bytes)
         purpose, keep_s = _asked()
@@ -59,7 +60,7 @@ def blueprint(service: Service) -> Blueprint:
         return json_response(file_document(file))
 
     @views.get("/v1/files")
-    def list_files() -> Response:
+    def list_files() -> Answer:
         owner, query = owner_of(service), request.args
         check_names(query, "after", "limit", "order", "purpose")
         purpose = query.get("purpose")
@@ -76,11 +77,11 @@ def blueprint(service: Service) -> Blueprint:
         return json_response(page(found, limit, file_document))
 
     @views.get("/v1/files/<file>")
-    def get_file(file: str) -> Response:
+    def get_file(file: str) -> Answer:
         return json_response(file_document(service.jobs.files.require(file, owner_of(service))))
 
     @views.delete("/v1/files/<file>")
-    def delete_file(file: str) -> Response:
+    def delete_file(file: str) -> Answer:
         service.jobs.files.delete(file, owner_of(service))
         return json_response({"id": file, "object": "file", "deleted": True})
 

@@ -6,10 +6,11 @@ import platform
 from importlib import metadata
 from typing import Any
 
-from flask import Blueprint, Response
+from flask import Blueprint
 
 from maester.errors import LedgerError
 
+from .answer import Answer
 from .answers import json_response
 from .service import Service
 
@@ -22,17 +23,17 @@ def blueprint(service: Service) -> Blueprint:
     version = {"name": "maester", "version": metadata.version("maester"), "python": platform.python_version()}
 
     @views.get("/healthz")
-    def healthz() -> Response:
+    def healthz() -> Answer:
         return _fresh({"status": "ok"})
 
     @views.get("/readyz")
-    def readyz() -> Response:
+    def readyz() -> Answer:
         checks = _checks(service)
         ready = all(check["ok"] for check in checks.values())
         return _fresh({"status": "ready" if ready else "not ready", "checks": checks}, 200 if ready else 503)
 
     @views.get("/version")
-    def version_view() -> Response:
+    def version_view() -> Answer:
         return json_response(version)
 
     return views
@@ -61,5 +62,5 @@ def _checks(service: Service) -> dict[str, Json]:
     return checks
 
 
-def _fresh(body: Json, status: int = 200) -> Response:
+def _fresh(body: Json, status: int = 200) -> Answer:
     return json_response(body, [("cache-control", "no-store")], status)

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from flask import Response
 
 from maester.errors import Conflict, IdempotencyMismatch, LedgerError
 from maester.ledger.answers import SavedAnswer, SavedAnswers
 from maester.model import Caller, Inference
 from maester.settings import IdempotencySettings
 
-from .answer import Answer
+from .answer import Answer, StreamAnswer
 from .events import PING, EventStream
 
 _HOLD_S = 900.0
@@ -90,7 +89,7 @@ class Reservation:
     _key: str
     _token: str
 
-    def settle(self, response: Response, body: bytes, inference: Inference) -> None:
+    def settle(self, response: Answer | StreamAnswer, body: bytes, inference: Inference) -> None:
         """Keep an answer, or give the key free: after a failure that another try may mend, and of what is
         too large to be kept."""
         error = inference.error
@@ -98,10 +97,10 @@ class Reservation:
         if passing or len(body) > self._settings.max_answer_bytes:
             self.release()
             return
-        headers = [pair for pair in response.headers.items() if pair[0].lower() not in _OWN_HEADERS]
+        headers = [pair for pair in response.headers if pair[0].lower() not in _OWN_HEADERS]
         kept = {
             "status": response.status_code,
-            "media": response.headers["content-type"],
+            "media": response.media,
             "headers": headers,
             "body": body.decode(),
         }
@@ -131,7 +130,7 @@ class KeptStream(Iterator[bytes]):
     :param response: the answer whose body it is.
     """
 
-    def __init__(self, events: EventStream, response: Response, held: Reservation) -> None:
+    def __init__(self, events: EventStream, response: StreamAnswer, held: Reservation) -> None:
         self._events = events
         self._response = response
         self._held: Reservation | None = held

@@ -6,11 +6,12 @@ import re
 import time
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, request
 
 from maester.errors import NotFound
 from maester.record import span_tree
 
+from .answer import Answer
 from .answers import json_response
 from .filters import read_listing
 from .service import Service
@@ -47,7 +48,7 @@ def blueprint(service: Service) -> Blueprint:
         raise NotFound(f"There is no inference {identifier[:100]!r}.", param="inference")
 
     @views.get("/v1/inferences")
-    def list_inferences() -> Response:
+    def list_inferences() -> Answer:
         service.admit(request.environ)
         listing = read_listing(request.args)
         page = ledger.list(listing.filters, listing.cursor, listing.limit)
@@ -61,12 +62,12 @@ def blueprint(service: Service) -> Blueprint:
         )
 
     @views.get("/v1/inferences/<path:inference>")
-    def get_inference(inference: str) -> Response:
+    def get_inference(inference: str) -> Answer:
         service.admit(request.environ)
         return json_response(record(inference))
 
     @views.get("/v1/inferences/<path:inference>/trace")
-    def get_trace(inference: str) -> Response:
+    def get_trace(inference: str) -> Answer:
         service.admit(request.environ)
         found = record(inference)
         return json_response(

@@ -13,7 +13,7 @@ from maester.jobs.documents import batch_document, job_document
 from maester.jobs.lines import result_line
 from maester.jobs.submission import Origin, Submission, idempotency_key
 
-from .answer import Headers
+from .answer import Answer, Headers
 from .answers import json_response
 from .body import BodyLimits, read_json
 from .paging import after_of, check_names, page, whole_of, word_of
@@ -37,11 +37,11 @@ def blueprint(service: Service) -> Blueprint:
     limits = BodyLimits(settings.jobs.max_body_bytes, settings.server.max_json_depth + _WRAPPING)
 
     @views.post("/v1/jobs")
-    def create_job() -> Response:
+    def create_job() -> Answer:
         return submitted(service, limits, batch=False)
 
     @views.get("/v1/jobs")
-    def list_jobs() -> Response:
+    def list_jobs() -> Answer:
         owner, query = owner_of(service), request.args
         check_names(query, "after", "limit", "kind")
         kind, limit = word_of(query, "kind", KINDS), whole_of(query, "limit", 20, most=LARGEST_PAGE)
@@ -51,7 +51,7 @@ def blueprint(service: Service) -> Blueprint:
         return json_response(page(found, limit, job_document))
 
     @views.get("/v1/jobs/<job>")
-    def get_job(job: str) -> Response:
+    def get_job(job: str) -> Answer:
         return json_response(job_document(service.jobs.store.require(job, owner_of(service))))
 
     @views.get("/v1/jobs/<job>/results")
@@ -68,7 +68,7 @@ def blueprint(service: Service) -> Blueprint:
         return Response(lines, 200, content_type="application/jsonl", direct_passthrough=True)
 
     @views.post("/v1/jobs/<job>/cancel")
-    def cancel_job(job: str) -> Response:
+    def cancel_job(job: str) -> Answer:
         return json_response(job_document(service.jobs.cancel(job, owner_of(service))))
 
     return views
@@ -80,7 +80,7 @@ def owner_of(service: Service) -> str:
     return caller.key_id if caller is not None else ""
 
 
-def submitted(service: Service, limits: BodyLimits, *, batch: bool) -> Response:
+def submitted(service: Service, limits: BodyLimits, *, batch: bool) -> Answer:
     """Make a job from the current request, or find the one that was made by its idempotency key."""
     environ = request.environ
     caller = service.admit(environ)

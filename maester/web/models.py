@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, request
 
 from maester.errors import UnknownModel
 from maester.model import Caller
 
+from .answer import Answer
 from .answers import json_response
 from .service import Service
 
@@ -30,11 +31,11 @@ def blueprint(service: Service) -> Blueprint:
         return [_model(name, provider, created) for name, provider in names.items()]
 
     @views.get("/v1/models")
-    def list_models() -> Response:
+    def list_models() -> Answer:
         return json_response({"object": "list", "data": listed(service.admit(request.environ))})
 
     @views.get("/v1/models/<path:model>")
-    def get_model(model: str) -> Response:
+    def get_model(model: str) -> Answer:
         caller = service.admit(request.environ)
         if "\x00" in model:
             raise UnknownModel("A model's name holds no NUL.", param="model")

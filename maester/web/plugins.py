@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, request
 
+from .answer import Answer
 from .answers import json_response
 from .service import Service
 
@@ -13,7 +14,7 @@ def blueprint(service: Service) -> Blueprint:
     views = Blueprint("plugins", __name__)
 
     @views.get("/v1/plugins")
-    def list_plugins() -> Response:
+    def list_plugins() -> Answer:
         service.admit(request.environ)
         reports = [report.as_dict() for report in service.runtime.registry.plugins]
         return json_response({"object": "list", "data": reports})
