@@ -94,7 +94,7 @@ class Chain:
             raise
 
     def _walk(self, inference: Inference, steps: Sequence[_Step]) -> None:
-        clock = time.perf_counter
+        clock, opening, closing = time.perf_counter, current.set, current.reset
         for step in steps:
             if inference.error is not None and not step.after_error:
                 continue
@@ -103,7 +103,7 @@ class Chain:
             root = inference.root
             opened = Span(step.name, root.span_id if root is not None else None, "stage")
             inference.spans.append(opened)
-            token = current.set((inference, opened))
+            token = opening((inference, opened))
             outcome: Any = "ok"
             started = clock()
             try:
@@ -115,7 +115,7 @@ class Chain:
                 outcome = self._caught(inference, step, exc)
             finally:
                 opened.duration_s = clock() - started
-                current.reset(token)
+                closing(token)
                 inference.receipts.append(Receipt(step.name, step.slot, opened.duration_s, outcome))
 
     def _caught(self, inference: Inference, step: _Step, exc: Exception) -> str:

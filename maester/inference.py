@@ -77,8 +77,8 @@ class Inference:
 
     Each field has one writer: trace → ``trace``; gateway → ``route``, ``attempts``, ``response``,
     ``chunks``, ``cached``; meter → ``cost``, and the estimated ``usage`` of attempts that reported none;
-    evaluate → ``evaluations``; chain → ``error``, ``faults``, ``receipts``, ``ended``, ``duration_s``;
-    whoever opens it → the rest.
+    evaluate → ``evaluations``; log → ``record``; chain → ``error``, ``faults``, ``receipts``, ``ended``,
+    ``duration_s``; whoever opens it → the rest.
     """
 
     __slots__ = (
@@ -96,6 +96,7 @@ class Inference:
         "headers",
         "job_id",
         "receipts",
+        "record",
         "request",
         "request_id",
         "response",
@@ -148,6 +149,7 @@ class Inference:
         self.error: MaesterError | None = None
         self.faults: list[Fault] = []
         self.receipts: list[Receipt] = []
+        self.record: Mapping[str, Any] | None = None
 
     @property
     def trace_id(self) -> str | None:
@@ -163,7 +165,9 @@ class Inference:
     @property
     def passed(self) -> bool | None:
         """Whether the answer was acceptable, see `acceptable`."""
-        return acceptable([e.state for e in self.evaluations or () if e.required])
+        if not self.evaluations:
+            return None
+        return acceptable([e.state for e in self.evaluations if e.required])
 
     def raise_for_error(self) -> Inference:
         """Raise what made the inference fail, if it failed; otherwise return it.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from typing import Any, Generic, TypeVar
 
@@ -24,8 +25,15 @@ def original(module: str, name: str) -> Any:
 
 def patched() -> bool:
     """Whether gevent has replaced the blocking parts of the standard library in this process."""
-    monkey = sys.modules.get("gevent.monkey")
-    return monkey is not None and bool(monkey.is_module_patched("threading"))
+    global _patched
+    if not _patched:
+        monkey = sys.modules.get("gevent.monkey")
+        _patched = monkey is not None and bool(monkey.is_module_patched("threading"))
+    return _patched
+
+
+_patched = False
+"""Known once it is so: what gevent has replaced stays replaced."""
 
 
 def world() -> int:
@@ -33,10 +41,13 @@ def world() -> int:
 
     Under gevent a socket belongs to the loop that opened it, and another must not use it.
     """
-    if not patched():
-        return 0
-    ident: int = original("_thread", "get_ident")()
-    return ident
+    return _ident()() if patched() else 0
+
+
+@cache
+def _ident() -> Callable[[], int]:
+    found: Callable[[], int] = original("_thread", "get_ident")
+    return found
 
 
 def offload(work: Callable[[], T]) -> T:

@@ -31,7 +31,12 @@ from .store import Row, Store
 
 log = logging.getLogger(__name__)
 
-BATCH = 500
+BATCH = 2000
+_BUSY_ROWS = 50
+_BUSY_INTERVALS = 5
+"""Intervals that are waited after one in which at least `_BUSY_ROWS` came. Each page of an index that rows
+of a batch fall on is written once a batch: under load larger ones cost half as much a row."""
+
 MEMORY_BYTES = 64_000_000
 SWEEP_INTERVAL_S = 2.0
 _LONGEST_PAUSE_S = 5.0
@@ -110,6 +115,7 @@ class Flusher:
         self._wake.acquire()
         self._clock: Callable[[], float] = time.monotonic
         self._next_sweep = 0.0
+        self._intervals = 1
         self._pause_s = 0.0
         self._progress_at = self._clock()
         self._stopping = False
@@ -184,11 +190,13 @@ class Flusher:
                 self._turn()
             except Exception as exc:  # noqa: BLE001 - without this thread nothing reaches the ledger
                 self._stumble(f"The ledger's writer failed and tries again: {reason(exc)}")
-            self._wake.acquire(True, self._pause_s or self._interval_s)
+            self._wake.acquire(True, self._pause_s or self._interval_s * self._intervals)
         self._store.close()
         self._ended = True
 
     def _turn(self) -> None:
+        busy = len(self._queue) >= _BUSY_ROWS * self._intervals
+        self._intervals = _BUSY_INTERVALS if busy else 1
         try:
             while self._queue and not self._stopping:
                 self._flush()

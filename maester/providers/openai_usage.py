@@ -22,7 +22,7 @@ def usage_of(reported: Any, *, has_output: bool = True) -> Usage | None:
     :param reported: the value of ``usage``, whatever it is.
     :param has_output: whether a count of output tokens has to be there; embeddings have none.
     """
-    if not isinstance(reported, Mapping):
+    if type(reported) is not dict and not isinstance(reported, Mapping):
         return None
     prompt = _count(reported.get("prompt_tokens"))
     completion = _count(reported.get("completion_tokens"))
@@ -69,6 +69,8 @@ def usage_of(reported: Any, *, has_output: bool = True) -> Usage | None:
 
 
 def _count(value: Any) -> int | None:
+    if type(value) is int:
+        return value if value >= 0 else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if value < 0 or value != value // 1:
@@ -77,6 +79,7 @@ def _count(value: Any) -> int | None:
 
 
 def _part(details: Any, name: str) -> int:
-    if not isinstance(details, Mapping):
+    if not details or (type(details) is not dict and not isinstance(details, Mapping)):
         return 0
-    return _count(details.get(name)) or 0
+    value = details.get(name)
+    return (_count(value) or 0) if value else 0

@@ -7,7 +7,6 @@ reasons: timeouts that hold when an answer drips in one byte a second, and the p
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import socket
@@ -161,17 +160,17 @@ class _Origin:
     def lease(self, terms: Terms, connect_s: float) -> tuple[HTTPConnection, bool]:
         """An open connection, and whether it was used before."""
         now = time.monotonic()
-        # Another thread may take the last one of either queue between the look and the grasp.
-        with contextlib.suppress(IndexError):
-            while self._resting[0][0] <= now:
+        try:
+            while self._resting and self._resting[0][0] <= now:
                 self._idle.append(self._resting.popleft()[1])
-        with contextlib.suppress(IndexError):
-            while True:
+            while self._idle:
                 # The latest first, so that a quiet time lets the others grow old.
                 connection, until = self._idle.pop()
                 if now < until and _is_quiet(connection):
                     return connection, True
                 connection.close()
+        except IndexError:  # another thread took the last one between the look and the grasp
+            pass
         return self.connect(terms, connect_s), False
 
     def connect(self, terms: Terms, connect_s: float) -> HTTPConnection:

@@ -91,7 +91,7 @@ class LogStage:
             except LedgerError as exc:
                 inference.faults.append(Fault("response cache", exc.code, exc.message))
         sinks = [sink for sink in self._sinks if _ready(sink)]  # which may put faults on the record
-        record = record_of(inference, capture=self._capture)
+        record = inference.record = record_of(inference, capture=self._capture)
         for sink in sinks:
             try:
                 sink.settle(record)

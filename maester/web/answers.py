@@ -22,14 +22,14 @@ def summary(inference: Inference) -> Json:
 
     Money is a decimal string in USD, ``null`` where a price is not known; durations are seconds.
     """
-    response, route = inference.response, inference.route
+    response, route, record = inference.response, inference.route, inference.record
     told = {
         "request_id": inference.request_id,
         "trace_id": inference.trace_id,
         "provider": route.name if route is not None else None,
         "model": response.model if response is not None else None,
-        "cost": cost_view(inference.cost),
-        "evaluation": evaluation_view(inference),
+        "cost": cost_view(inference.cost) if record is None else record["cost"],
+        "evaluation": evaluation_view(inference) if record is None else record["evaluation"],
         "attempts": attempts(inference),
         "timings": timings(inference),
     }

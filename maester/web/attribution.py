@@ -7,6 +7,7 @@ LiteLLM's ``metadata.tags``, the headers of Helicone, Portkey and LiteLLM, and M
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ MAX_TAGS = 64
 MAX_NAME = 128
 MAX_VALUE = 512
 
+_TELLING = re.compile("HTTP_(?:HELICONE|X_PORTKEY|X_LITELLM|X_MAESTER_T)")
 _HELICONE_PROPERTY = "HTTP_HELICONE_PROPERTY_"
 _USER_HEADERS = ("HTTP_HELICONE_USER_ID", "HTTP_X_LITELLM_END_USER_ID")
 _SESSION_HEADERS = ("HTTP_HELICONE_SESSION_ID", "HTTP_X_LITELLM_SESSION_ID", "HTTP_X_PORTKEY_TRACE_ID")
@@ -58,10 +60,8 @@ def attribution_of(environ: WSGIEnvironment, body: Mapping[str, Any], tags: Any 
         _add_metadata(found, metadata)
     user = body.get("user") or body.get("safety_identifier")
     session: str | None = None
-    for name in environ:
-        if name.startswith(("HTTP_HELICONE_", "HTTP_X_PORTKEY_", "HTTP_X_LITELLM_", "HTTP_X_MAESTER_T")):
-            user, session = _read_headers(environ, found, user)
-            break
+    if _TELLING.search(" ".join(environ)):
+        user, session = _read_headers(environ, found, user)
     if tags:
         _add_tags(found, tags, "tags")
     if not found and user is None and session is None:

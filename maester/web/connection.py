@@ -1,0 +1,254 @@
+"""One client's connection: usual requests read and answered by the shortest way.
+
+gunicorn's own way, through a parser, an environment and a response object for each request, costs more
+than all that Maester does for it, and writes head and body of an answer one after the other. What is
+unusual about a request (see `maester.web.heads`) is left to gunicorn, which then keeps the connection.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from .heads import MOST_BYTES, read_head, write_head
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+_END = b"\r\n\r\n"
+_PIECE = 65_536
+_JOINED_BODY = 262_144
+"""Bytes up to which head and body go out in one write."""
+
+_WITHOUT_BODY = ("1", "204", "304")
+_MOST_DRAINED = 1_000_000
+"""Bytes of a body that nobody wanted which are read all the same, so that the connection can be kept."""
+
+
+class TimeUp(BaseException):
+    """Nothing is waited for any more on this connection."""
+
+
+class Unusual(Exception):
+    """A request that is gunicorn's to answer.
+
+    :ivar received: what was received of it.
+    """
+
+    def __init__(self, received: bytes) -> None:
+        self.received = received
+
+
+class Connection:
+    """Reads requests from a socket and answers them, one after the other.
+
+    :param base: what every request's environment has in common.
+    :param schemes: headers by which this client may say that it was asked by HTTPS, and their values then.
+    :param app: the WSGI application.
+    :param counted: called for each request; whether the connection may serve another one after it.
+    :ivar waiting_since: ``time.monotonic()`` when it began to wait for the client; ``None`` while a request
+        is answered.
+    :ivar begun: whether a part of a request has come.
+    :ivar sent: whether the answer to the last request has begun.
+    """
+
+    __slots__ = (
+        "_app",
+        "_base",
+        "_buffer",
+        "_closing",
+        "_counted",
+        "_headers",
+        "_schemes",
+        "_sock",
+        "_status",
+        "begun",
+        "sent",
+        "waiting_since",
+    )
+
+    def __init__(
+        self,
+        sock: Any,
+        base: WSGIEnvironment,
+        schemes: Mapping[str, str],
+        app: WSGIApplication,
+        counted: Callable[[], bool],
+    ) -> None:
+        self._sock = sock
+        self._base = base
+        self._schemes = {f"HTTP_{name.replace('-', '_')}": value for name, value in schemes.items()}
+        self._app = app
+        self._counted = counted
+        self._buffer = b""
+        self._closing = self.sent = self.begun = False
+        self._status = ""
+        self._headers: list[tuple[str, str]] = []
+        self.waiting_since: float | None = time.monotonic()
+
+    def serve(self) -> None:
+        """Answer requests until the connection is to end.
+
+        :raises Unusual: at a request that gunicorn is to answer.
+        :raises OSError: when the client is gone.
+        :raises TimeUp: when it was waited for for too long.
+        """
+        while self._next():
+            self._answer()
+            if self._closing:
+                return
+
+    def receive(self, size: int) -> bytes:
+        """Bytes of a body; empty at the end of the connection."""
+        self.waiting_since = time.monotonic()
+        data: bytes = self._sock.recv(size)
+        self.waiting_since = None
+        return data
+
+    def _next(self) -> bool:
+        """Wait for a whole head; whether one came."""
+        buffer = self._buffer
+        self.begun = bool(buffer)
+        self.waiting_since = time.monotonic()
+        while _END not in buffer:
+            if len(buffer) > MOST_BYTES:
+                raise Unusual(buffer)
+            data = self._sock.recv(_PIECE)
+            if not data:
+                if buffer:
+                    raise Unusual(buffer)
+                return False
+            if self.begun:
+                buffer += data
+            else:
+                buffer, self.begun = data, True
+                self.waiting_since = time.monotonic()
+        self.waiting_since = None
+        self._buffer = buffer
+        return True
+
+    def _answer(self) -> None:
+        buffer = self._buffer
+        end = buffer.index(_END)
+        environ = self._base.copy()
+        length = read_head(buffer[:end], environ) if end <= MOST_BYTES else None
+        wanted = environ.get("HTTP_CONNECTION", "keep-alive").lower()
+        if length is None or wanted not in ("keep-alive", "close") or not self._take_scheme(environ):
+            raise Unusual(buffer)
+        start = end + len(_END)
+        body: _Body | None = None
+        if len(buffer) >= start + length:
+            environ["wsgi.input"] = io.BytesIO(buffer[start : start + length])
+            self._buffer = buffer[start + length :]
+        else:
+            body = _Body(self, buffer[start:], length)
+            environ["wsgi.input"] = io.BufferedReader(body, _PIECE)
+            self._buffer = b""
+        kept = self._counted()
+        self._closing = not kept or wanted == "close"
+        self.sent = False
+        self._status = ""
+        answer = self._app(environ, self._start_response)
+        try:
+            self._send(answer)
+        finally:
+            close = getattr(answer, "close", None)
+            if close is not None:
+                close()
+        if body is not None and not body.drained():
+            self._closing = True
+
+    def _take_scheme(self, environ: WSGIEnvironment) -> bool:
+        """Whether the client says nothing contradictory of the scheme."""
+        told = {value == environ[name] for name, value in self._schemes.items() if name in environ}
+        if told:
+            environ["wsgi.url_scheme"] = "https" if True in told else "http"
+        return len(told) < 2
+
+    def _start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], object]:
+        if self.sent and exc_info:
+            raise exc_info[1].with_traceback(exc_info[2])
+        self._status, self._headers = status, headers
+        return _no_write
+
+    def _send(self, answer: Iterable[bytes]) -> None:
+        headers, status = self._headers, self._status
+        length = next((int(value) for name, value in headers if name.lower() == "content-length"), None)
+        bare = status.startswith(_WITHOUT_BODY)
+        chunked = length is None and not bare
+        sent = 0
+        head = b""
+        for piece in answer:
+            if not self.sent:
+                head = write_head(self._status, self._headers, chunked=chunked, closing=self._closing)
+                self.sent = True
+            if bare or not piece:
+                continue
+            sent += len(piece)
+            if chunked:
+                piece = b"%x\r\n%b\r\n" % (len(piece), piece)
+            if head and len(piece) > _JOINED_BODY:
+                _send_all(self._sock, head)
+                head = b""
+            _send_all(self._sock, head + piece if head else piece)
+            head = b""
+        if not self.sent:
+            head = write_head(self._status, self._headers, chunked=chunked, closing=self._closing)
+            self.sent = True
+        if chunked:
+            head += b"0\r\n\r\n"
+        if head:
+            _send_all(self._sock, head)
+        if length is not None and sent != length:
+            self._closing = True  # and the client sees that something is missing
+
+
+class _Body(io.RawIOBase):
+    """A body of which a part is still to come."""
+
+    def __init__(self, connection: Connection, begun: bytes, length: int) -> None:
+        self._connection = connection
+        self._begun = begun
+        self._left = length
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        data = self._take(len(target))
+        target[: len(data)] = data
+        return len(data)
+
+    def drained(self) -> bool:
+        """Read what nobody wanted, if that is not too much; whether the next request comes next."""
+        if self._left > _MOST_DRAINED:
+            return False
+        while self._left:
+            if not self._take(_PIECE):
+                return False
+        return True
+
+    def _take(self, size: int) -> bytes:
+        size = min(size, self._left)
+        if not size:
+            return b""
+        if self._begun:
+            data, self._begun = self._begun[:size], self._begun[size:]
+        else:
+            data = self._connection.receive(size)
+        self._left -= len(data)
+        return data
+
+
+def _send_all(sock: Any, data: bytes) -> None:
+    sent = sock.send(data)
+    if sent < len(data):
+        sock.sendall(memoryview(data)[sent:])
+
+
+def _no_write(data: bytes) -> NoReturn:
+    raise NotImplementedError("write() of WSGI is for applications of before 2003; return an iterable")
