@@ -1,4 +1,4 @@
-"""A second call beside one that is silent: when there is one, which answer counts, what becomes of the other."""
+"""A second call beside one that is silent: when there is one, which answer counts, what becomes of both."""
 
 from __future__ import annotations
 
