@@ -200,21 +200,21 @@ class _Dispatch(Generic[T]):
         else:
             delays = None
         route = inference.route = _route(group, deployment)
-        act, watch = self._ready(route, deployment, self._left_s(), delays)
+        act, watch = self._ready(route, deployment, delays)
         return act(RunningAttempt(inference, route, self._reason, self._deadline, watch))
 
     def _ready(
-        self, route: Route, deployment: Deployment, left_s: float, delays: Delays | None
+        self, route: Route, deployment: Deployment, delays: Delays | None, *, at_once: bool = False
     ) -> tuple[Callable[[RunningAttempt], T], Watch]:
         """What makes an attempt, with a place at the provider for it.
 
-        :param left_s: seconds that a place may be waited for.
+        :param at_once: whether a place may not be waited for.
         :raises MaesterError: where the provider is full, or does not take such requests.
         """
         if deployment.bulkhead is not None:
             began = time.perf_counter()
             try:
-                deployment.enter(left_s, patient=self._background)
+                deployment.enter(0.0 if at_once else self._left_s(), patient=self._background)
             finally:
                 self._waited("a place", began)
         watch = Watch(deployment, self._wanted_by, delays, counted=not self._by_hand)
@@ -230,7 +230,7 @@ class _Dispatch(Generic[T]):
         number = len(inference.attempts) + 1
         route = inference.route = _route(hedge.group, hedge.first)
         delays = hedge.hedging.delays(hedge.first, inference.request)
-        act, watch = self._ready(route, hedge.first, self._left_s(), delays)
+        act, watch = self._ready(route, hedge.first, delays)
         first = Lane(act, RacingAttempt(inference, route, self._reason, self._deadline, watch, number))
         began = time.monotonic()
 
@@ -260,7 +260,7 @@ class _Dispatch(Generic[T]):
         self._hedged = True
         route = _route(hedge.group, chosen)
         delays = hedge.hedging.delays(chosen, self._inference.request)
-        act, watch = self._ready(route, chosen, 0.0, delays)
+        act, watch = self._ready(route, chosen, delays, at_once=True)
         reason = f"hedge of {number}: silent for {hedge.after_s * 1000:.0f} ms"
         attempt = RacingAttempt(self._inference, route, reason, self._deadline, watch, number + 1)
         return Lane(act, attempt)

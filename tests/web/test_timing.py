@@ -119,6 +119,7 @@ def test_the_pauses_before_a_stream_are_named(client: FlaskClient, upstream: Ups
     spent = timing(answer)
     assert spent["wait"] >= 200
     assert spent["own"] <= spent["total"] - spent["wait"] - SLOWLY * 1000
+    assert answer.headers["x-maester-attempts"] == "2"
     assert answer.data
 
 
