@@ -47,12 +47,13 @@ class Stoppable:
     :param may_stop: asked at the last moment; work that is only being recorded should not be stopped.
     """
 
-    __slots__ = ("_greenlet", "_lock", "_may_stop", "_ordered", "_running", "_wake")
+    __slots__ = ("_greenlet", "_lock", "_may_stop", "_ordered", "_outer", "_running", "_wake")
 
     def __init__(self, may_stop: Callable[[], bool] = lambda: True) -> None:
         self._may_stop = may_stop
         self._lock = _thread.allocate_lock()
         self._greenlet: Any = None
+        self._outer: Stoppable | None = None
         self._wake: Callable[[], Any] | None = None
         self._running = self._ordered = False
 
@@ -60,7 +61,7 @@ class Stoppable:
         if native.patched():
             self._greenlet = sys.modules["gevent"].getcurrent()
         else:
-            _here.work = self
+            self._outer, _here.work = _here.work, self
         self._running = True
         return self
 
@@ -72,7 +73,7 @@ class Stoppable:
     ) -> None:
         self._running = False
         if self._greenlet is None:
-            _here.work = None
+            _here.work = self._outer
         self._greenlet = None
 
     def stop(self) -> None:

@@ -108,6 +108,7 @@ class _Hedge(NamedTuple):
     deployments: list[Deployment]
     first: Deployment
     hedging: Hedging
+    delays: Delays
     after_s: float
 
 
@@ -196,7 +197,7 @@ class _Dispatch(Generic[T]):
             delays = hedging.delays(deployment, inference.request)
             after_s = hedging.after_s(delays)
             if after_s is not None and after_s < self._left_s():
-                return self._race(_Hedge(group, deployments, deployment, hedging, after_s))
+                return self._race(_Hedge(group, deployments, deployment, hedging, delays, after_s))
         else:
             delays = None
         route = inference.route = _route(group, deployment)
@@ -229,8 +230,7 @@ class _Dispatch(Generic[T]):
         inference = self._inference
         number = len(inference.attempts) + 1
         route = inference.route = _route(hedge.group, hedge.first)
-        delays = hedge.hedging.delays(hedge.first, inference.request)
-        act, watch = self._ready(route, hedge.first, delays)
+        act, watch = self._ready(route, hedge.first, hedge.delays)
         first = Lane(act, RacingAttempt(inference, route, self._reason, self._deadline, watch, number))
         began = time.monotonic()
 
@@ -243,7 +243,9 @@ class _Dispatch(Generic[T]):
         found = race(first, another, hedge.after_s)
         inference.route = found.attempt.route
         if found is not first:
-            delays.add(time.monotonic() - began)  # at least so long: left out, it would seem to be quick
+            hedge.delays.add(
+                time.monotonic() - began
+            )  # at least so long: left out, it would seem to be quick
         return found.outcome()
 
     def _second(self, hedge: _Hedge, number: int) -> Lane[T] | None:

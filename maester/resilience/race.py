@@ -12,6 +12,7 @@ import contextvars
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from maester.attempts import RunningAttempt, Status
@@ -180,6 +181,8 @@ def _failed(error: BaseException | None) -> bool:
 
 
 def _close(result: Any) -> None:
+    """Close a stream that nobody wants; what goes wrong in that is no matter of the answer that counts."""
     close = getattr(result, "close", None)
     if close is not None:
-        close()
+        with suppress(Exception):
+            close()

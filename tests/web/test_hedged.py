@@ -124,14 +124,15 @@ def test_many_at_once(server: Server, one: Upstream, two: Upstream) -> None:
     one.respond([Pause(0.25), *completion("One")])
     two.respond([Pause(0.1), *completion("Two")])
 
-    def ask(_: int) -> tuple[int, str]:
+    def ask(_: int) -> tuple[str, str]:
         answer = server.post("/v1/chat/completions", body())
-        return answer.status_code, answer.headers["x-request-id"]
+        return answer.json()["choices"][0]["message"]["content"], answer.headers["x-request-id"]
 
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(ask, range(24)))
-    assert {status for status, _ in answers} == {200}
-    for _, request_id in answers:
+    for said, request_id in answers:
         attempts = server.inference(request_id)["attempts"]
-        assert sum(each["status"] == "ok" for each in attempts) == 1
-        assert attempts[-1]["status"] == "ok"
+        answered = attempts[-1]
+        assert (answered["status"], answered["provider"]) == ("ok", said.lower())
+        assert len(attempts) <= 2
+        assert {each["status"] for each in attempts} <= {"ok", "cancelled"}  # both may be done at once
