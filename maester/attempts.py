@@ -14,6 +14,8 @@ from .model import Attempt, Call, Chunk, Inference, Response
 from .router import Route
 from .tracing import Span, current
 
+Status = Literal["ok", "error", "cancelled"]
+
 _RECEIVED_LIMIT = 2000
 """Characters kept of an answer that failed."""
 
@@ -42,6 +44,7 @@ class RunningAttempt:
     :param reason: why there is another one after the first.
     :param deadline: ``time.monotonic()`` when the whole request is to be over, if there is such a moment.
     :param watcher: is told how it goes.
+    :param number: where it is not the next one after those that have ended.
     """
 
     def __init__(
@@ -51,9 +54,11 @@ class RunningAttempt:
         reason: str | None = None,
         deadline: float | None = None,
         watcher: Watcher | None = None,
+        number: int | None = None,
     ) -> None:
         self.inference = inference
         self.route = route
+        self.number = number
         self._watcher = watcher
         self.reason = reason
         self.deadline = deadline
@@ -88,6 +93,11 @@ class RunningAttempt:
         finally:
             current.reset(token)
 
+    @property
+    def begun(self) -> tuple[float, float]:
+        """When it was made, and when the first piece of its stream was here; seconds since the epoch."""
+        return self._started_at, self._started_at + (self._first_chunk_s or 0.0)
+
     def arrived(self) -> None:
         """A piece of a stream is here; the moment of the first one is kept."""
         if self._first_chunk_s is None:
@@ -115,25 +125,39 @@ class RunningAttempt:
 
     def _end(
         self,
-        status: Literal["ok", "error", "cancelled"],
+        status: Status,
         response: Response | None,
         error: MaesterError | None = None,
         received: str | None = None,
     ) -> None:
-        inference, route, span = self.inference, self.route, self.span
-        span.duration_s = time.perf_counter() - self._started
+        self._report(status, error)
+        self._enter(self._made(status, response, error, received), response)
+
+    def _report(self, status: Status, error: MaesterError | None) -> None:
+        """Tell the watcher that the call is over."""
         if self._watcher is not None:
             answered = self._first_chunk_s is not None
             if status == "ok" and not answered:
-                self._watcher.answers(span.duration_s)
+                self._watcher.answers(time.perf_counter() - self._started)
                 answered = True
             self._watcher.ended(error, answered)
+
+    def _enter(self, attempt: Attempt, response: Response | None) -> None:
+        """Put it on the inference, as the one whose answer counts."""
+        self.inference.attempts = (*self.inference.attempts, attempt)
+        self.inference.response = response
+
+    def _made(
+        self, status: Status, response: Response | None, error: MaesterError | None, received: str | None
+    ) -> Attempt:
+        """The record of it; its span ends here."""
+        route, span = self.route, self.span
+        span.duration_s = time.perf_counter() - self._started
         if status != "ok":
             span.status = "error"
             span.attributes["error.type"] = error.code if error else status
-        inference.response = response
-        attempt = Attempt(
-            number=len(inference.attempts) + 1,
+        return Attempt(
+            number=self.number or len(self.inference.attempts) + 1,
             provider=route.name,
             provider_type=route.family,
             model=route.model,
@@ -150,7 +174,6 @@ class RunningAttempt:
             received=received[:_RECEIVED_LIMIT] if received else None,
             reason=self.reason,
         )
-        inference.attempts = (*inference.attempts, attempt)
 
 
 class AttemptStream(Iterator[Chunk]):
@@ -174,6 +197,11 @@ class AttemptStream(Iterator[Chunk]):
         except BaseException as exc:
             raise self._failed(exc) from exc
         self._first = self._advance()
+
+    @property
+    def begun(self) -> tuple[float, float]:
+        """When the provider was asked, and when its first piece was here; seconds since the epoch."""
+        return self._attempt.begun
 
     def __next__(self) -> Chunk:
         chunk, self._first = self._first or self._advance(), None

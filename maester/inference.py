@@ -76,9 +76,11 @@ class Inference:
     """One request and all that became of it: the chain's one mutable envelope.
 
     Each field has one writer: trace → ``trace``; gateway → ``route``, ``attempts``, ``response``,
-    ``chunks``, ``cached``; meter → ``cost``, and the estimated ``usage`` of attempts that reported none;
-    evaluate → ``evaluations``; log → ``record``; chain → ``error``, ``faults``, ``receipts``, ``ended``,
-    ``duration_s``; whoever opens it → the rest.
+    ``chunks``, ``cached``, ``waited_s``; meter → ``cost``, and the estimated ``usage`` of attempts that
+    reported none; evaluate → ``evaluations``; log → ``record``; chain → ``error``, ``faults``,
+    ``receipts``, ``ended``, ``duration_s``; whoever opens it → the rest.
+
+    :ivar waited_s: seconds of waiting on purpose: before trying again, or for a place at a provider.
     """
 
     __slots__ = (
@@ -106,6 +108,7 @@ class Inference:
         "started",
         "started_at",
         "trace",
+        "waited_s",
     )
 
     def __init__(
@@ -150,6 +153,7 @@ class Inference:
         self.faults: list[Fault] = []
         self.receipts: list[Receipt] = []
         self.record: Mapping[str, Any] | None = None
+        self.waited_s = 0.0
 
     @property
     def trace_id(self) -> str | None:

@@ -15,10 +15,13 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from queue import SimpleQueue
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from . import native
+
+T = TypeVar("T")
 
 
 def is_interrupt(exc: BaseException) -> bool:
@@ -37,27 +40,28 @@ class Stoppable:
     """Work that another greenlet or thread can stop while it waits.
 
     Under gevent it is stopped wherever it waits. A thread is stopped where it waits for a provider's
-    bytes (see `receive`), or when it next would.
+    bytes (see `receive`) or for another thread (see `take`), or when it next would.
 
         with Stoppable() as work: …       # elsewhere: work.stop()
 
     :param may_stop: asked at the last moment; work that is only being recorded should not be stopped.
     """
 
-    __slots__ = ("_greenlet", "_lock", "_may_stop", "_ordered", "_running", "_socket")
+    __slots__ = ("_greenlet", "_lock", "_may_stop", "_ordered", "_outer", "_running", "_wake")
 
     def __init__(self, may_stop: Callable[[], bool] = lambda: True) -> None:
         self._may_stop = may_stop
         self._lock = _thread.allocate_lock()
         self._greenlet: Any = None
-        self._socket: Any = None
+        self._outer: Stoppable | None = None
+        self._wake: Callable[[], Any] | None = None
         self._running = self._ordered = False
 
     def __enter__(self) -> Stoppable:
         if native.patched():
             self._greenlet = sys.modules["gevent"].getcurrent()
         else:
-            _here.work = self
+            self._outer, _here.work = _here.work, self
         self._running = True
         return self
 
@@ -69,7 +73,7 @@ class Stoppable:
     ) -> None:
         self._running = False
         if self._greenlet is None:
-            _here.work = None
+            _here.work = self._outer
         self._greenlet = None
 
     def stop(self) -> None:
@@ -80,9 +84,9 @@ class Stoppable:
             return
         with self._lock:
             self._ordered = self._running
-            if self._socket is not None:
+            if self._wake is not None:
                 with suppress(OSError):
-                    self._socket.shutdown(socket.SHUT_RDWR)
+                    self._wake()
 
     def _throw(self) -> None:
         if self._running and self._may_stop():
@@ -94,19 +98,35 @@ class Stoppable:
 
         :raises Stopped: instead of whatever came, if the work was to stop.
         """
-        self._obey(sock)
+        self.obey(lambda: sock.shutdown(socket.SHUT_RDWR))
         try:
             data: bytes = sock.recv(size)
         finally:
-            self._obey(None)
+            self.obey()
         return data
 
-    def _obey(self, waits_for: Any) -> None:
+    def take(self, things: SimpleQueue[T | None], timeout: float | None) -> T | None:
+        """``things.get(timeout=timeout)`` that `stop` ends, for work in a thread.
+
+        :raises Stopped: then.
+        """
+        self.obey(lambda: things.put(None))
+        try:
+            return things.get(timeout=timeout)
+        finally:
+            self.obey()
+
+    def obey(self, wake: Callable[[], Any] | None = None) -> None:
+        """Stop here, if work in a thread is to stop.
+
+        :param wake: what ends the waiting that follows, if it is to stop then.
+        :raises Stopped: if it is to stop by now.
+        """
         with self._lock:
-            self._socket = waits_for
+            self._wake = wake
             ordered, self._ordered = self._ordered and self._may_stop(), False
             if ordered:
-                self._socket = None
+                self._wake = None
                 raise Stopped
 
 
@@ -125,3 +145,23 @@ def receive(sock: Any, size: int) -> bytes:
     work = _here.work
     data: bytes = sock.recv(size) if work is None else work.receive(sock, size)
     return data
+
+
+def take(things: SimpleQueue[T | None], timeout: float | None = None) -> T | None:
+    """``things.get(timeout=timeout)``, which ends when the work it belongs to is stopped.
+
+    :raises Stopped: then.
+    :raises queue.Empty: when the time is over.
+    """
+    work = _here.work
+    return things.get(timeout=timeout) if work is None else work.take(things, timeout)
+
+
+def obey() -> None:
+    """Go no further, if what is being done is to be stopped: asked before what cannot be undone.
+
+    :raises Stopped: then.
+    """
+    work = _here.work
+    if work is not None:
+        work.obey()

@@ -120,6 +120,20 @@ class DeploymentSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Hedge:
+    """``hedge`` of a model: when a second call is made beside one that does not answer.
+
+    :param quantile: as soon as the first has been silent for longer than this part of the recent calls.
+    :param after_s: or for so many seconds.
+    :param share: hedges for each recent request of the model, at most.
+    """
+
+    quantile: float | None = None
+    after_s: float | None = None
+    share: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSettings:
     """``[models.ALIAS]``: a name that callers use, and what stands behind it."""
 
@@ -140,6 +154,8 @@ class ModelSettings:
     balance: Balance = "weighted"
     sticky: str | None = None
     """A tag whose value decides on the deployment."""
+    hedge: Hedge | None = None
+    """``None`` for one call at a time."""
 
 
 @dataclass(frozen=True, slots=True)

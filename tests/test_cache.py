@@ -32,6 +32,23 @@ model = "gpt-4o-mini"
 cache = "1h"
 evaluate = ["non_empty"]
 
+[models.spread]
+cache = "1h"
+
+[[models.spread.deployments]]
+provider = "up"
+model = "first"
+
+[[models.spread.deployments]]
+provider = "up"
+model = "second"
+
+[models.backed]
+provider = "up"
+model = "ill"
+cache = "1h"
+fallbacks = ["kept", "up/well"]
+
 [models.shared]
 provider = "up"
 model = "gpt-4o-mini"
@@ -164,3 +181,38 @@ def test_a_cache_that_cannot_be_used_costs_no_answer(runtime: Runtime) -> None:
     answered = runtime.execute(ASK)
     assert answered.error is None
     assert {fault.where for fault in answered.faults} == {"response cache"}
+
+
+def test_whichever_deployment_answered_it_is_the_answer_of_the_model(
+    runtime: Runtime, upstream: Upstream
+) -> None:
+    asked = [replace(ASK, model="spread", parameters={"seed": number}) for number in range(12)]
+    for request in asked:
+        runtime.execute(request).raise_for_error()
+    assert {each.json["model"] for each in upstream.requests} == {"first", "second"}
+    for request in asked:
+        again = runtime.execute(request)
+        assert again.cached is not None
+        assert again.cached.hit
+    assert len(upstream.requests) == len(asked)
+
+
+def test_what_a_fallback_answered_is_not_kept(runtime: Runtime, upstream: Upstream) -> None:
+    upstream.by_model["ill"] = error(404)
+    request = replace(ASK, model="backed")
+    for _ in range(2):
+        inference = runtime.execute(request).raise_for_error()
+        assert inference.route.alias == "kept"
+        assert inference.cached is not None
+        assert not inference.cached.hit
+    upstream.by_model["ill"] = completion("Well again")
+    answered = runtime.execute(request).response
+    assert answered is not None
+    assert answered.output == "Well again"
+    again = runtime.execute(request)
+    assert again.cached is not None
+    assert again.cached.hit
+    upstream.respond(completion("From kept"))
+    own = runtime.execute(ASK)
+    assert own.cached is not None
+    assert not own.cached.hit

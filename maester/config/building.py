@@ -15,6 +15,7 @@ from ..settings import (
     DeploymentSettings,
     EvaluateSettings,
     Fallback,
+    Hedge,
     IdempotencySettings,
     JobSettings,
     LedgerSettings,
@@ -84,6 +85,7 @@ def _model(alias: str, table: Mapping[str, Any]) -> ModelSettings:
         deployments=deployments,
         balance=table["balance"],
         sticky=table["sticky"],
+        hedge=None if table["hedge"] is None else Hedge(*table["hedge"]),
         cache_s=table["cache"],
         cache_shared=table["cache_shared"],
     )

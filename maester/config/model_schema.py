@@ -8,7 +8,7 @@ from marshmallow import ValidationError, validates_schema
 
 from ..settings import DeploymentSettings, ModelSettings
 from .fields import Checks, Choice, Flag, Period, Section, Text, Whole, defaults_of
-from .tables import Fallbacks, TableList
+from .tables import Fallbacks, Hedging, TableList
 
 _DEPLOYMENT = defaults_of(DeploymentSettings)
 _MODEL = defaults_of(ModelSettings)
@@ -56,6 +56,10 @@ class ModelSection(Section):
     sticky = Text(
         "A tag; requests with the same value of it go to the same deployment.",
         load_default=_MODEL["sticky"],
+    )
+    hedge = Hedging(
+        "When a second call is made beside one that has not begun to answer; never unless set.",
+        load_default=None,
     )
 
     @validates_schema

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from marshmallow import Schema, fields
 
 from ..model import Usage
-from .fields import Setting, Text
+from ..settings import Hedge
+from .fields import Setting, Text, defaults_of
 
 
 class Table(fields.Nested):
@@ -93,6 +95,42 @@ class Fallbacks(Setting):
 
 
 _OCCASIONS = ("failure", "context")
+
+
+class Hedging(Setting):
+    """When to hedge, or a table with ``after`` and ``share``; as quantile, seconds and share, or nothing."""
+
+    _SHARE = defaults_of(Hedge)["share"]
+    _WRITTEN = re.compile(r"p(?P<percent>[5-9][0-9])|(?P<number>[0-9]{1,6}(?:\.[0-9]{1,3})?)(?P<unit>ms|s)")
+
+    def __init__(self, about: str, **options: Any) -> None:
+        after = {"type": "string", "pattern": f"^(?:{re.sub('[?]P<[a-z]+>', '?:', self._WRITTEN.pattern)})$"}
+        share = {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "default": self._SHARE}
+        table = {
+            "type": "object",
+            "properties": {"after": {**after, "default": "p95"}, "share": share},
+            "additionalProperties": False,
+        }
+        schema = {"anyOf": [{"type": "boolean"}, after, table]}
+        expected = 'true, "p95", a time such as "800ms", or a table such as {after = "p95", share = 0.05}'
+        super().__init__(expected, about, schema, **options)
+
+    def read(self, value: Any) -> tuple[float | None, float | None, float] | None:
+        table = value if isinstance(value, Mapping) else {"after": "p95" if value is True else value}
+        if value is False:
+            return None
+        if not table.keys() <= {"after", "share"}:
+            raise ValueError
+        after, share = table.get("after", "p95"), table.get("share", self._SHARE)
+        found = self._WRITTEN.fullmatch(after) if isinstance(after, str) else None
+        if found is None or isinstance(share, bool) or not isinstance(share, int | float | Decimal):
+            raise ValueError
+        seconds = float(found["number"] or 0) / (1000 if found["unit"] == "ms" else 1)
+        if not 0 < share <= 1 or (found["unit"] and not seconds):
+            raise ValueError
+        if found["percent"]:
+            return int(found["percent"]) / 100, None, float(share)
+        return None, seconds, float(share)
 
 
 class FreeTable(Structured):

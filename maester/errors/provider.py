@@ -13,7 +13,8 @@ class ProviderSaid(TypedDict, total=False):
     ``provider``: the provider's configured name. ``status``: the HTTP status that it answered, if it
     answered. ``provider_code`` and ``provider_message``: its own error code or type, and words.
     ``provider_request_id``: its id of the call, for its support. ``received``: a beginning of what
-    was received, for an answer that made no sense. ``param``, ``retry_after_s``: see `MaesterError`.
+    was received, for an answer that made no sense. ``sent``: whether the whole request had gone out, so
+    that the provider may have done it, and charges for it. ``param``, ``retry_after_s``: see `MaesterError`.
     """
 
     provider: str | None
@@ -22,6 +23,7 @@ class ProviderSaid(TypedDict, total=False):
     provider_message: str | None
     provider_request_id: str | None
     received: str | None
+    sent: bool | None
     param: str | None
     retry_after_s: float | None
 
@@ -44,9 +46,13 @@ class ProviderError(MaesterError):
         self.provider_message = said.get("provider_message")
         self.provider_request_id = said.get("provider_request_id")
         self.received = said.get("received")
+        self.sent = said.get("sent")
 
     def as_dict(self) -> dict[str, Any]:
-        """Adds ``provider``: name, status, code, message and request id as the provider gave them."""
+        """Adds ``provider``: name, status, code, message and request id as the provider gave them.
+
+        ``sent`` beside them says whether the request had gone out, where that is known.
+        """
         out = super().as_dict()
         said = {
             "name": self.provider,
@@ -54,9 +60,15 @@ class ProviderError(MaesterError):
             "code": self.provider_code,
             "message": self.provider_message,
             "request_id": self.provider_request_id,
+            "sent": self.sent,
         }
         out["provider"] = {key: value for key, value in said.items() if value is not None}
         return out
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether the request went out and was not, or not fully, answered; it may be charged."""
+        return bool(self.sent) and (self.status is None or 200 <= self.status < 300)
 
 
 class ProviderAuth(ProviderError):
@@ -87,10 +99,18 @@ class ProviderRateLimited(ProviderError):
 
 
 class ProviderTimeout(ProviderError):
-    """The provider was too slow: to connect, to answer, between two pieces, or in all."""
+    """The provider was too slow: to connect, to answer, between two pieces, or in all.
+
+    Unless ``sent`` or a status says otherwise, the request had gone out.
+    """
 
     code = "provider_timeout"
     http_status = 504
+
+    def __init__(self, message: str, **said: Unpack[ProviderSaid]) -> None:
+        super().__init__(message, **said)
+        if self.sent is None and self.status is None:
+            self.sent = True
 
 
 class ProviderUnavailable(ProviderError):

@@ -1,13 +1,14 @@
 """The response cache: the same request gets the same answer again, for models that say so.
 
-Exact match: every value that reaches the provider is part of the key, and so are the provider, the model
-and, unless the model shares its answers, the caller's key.
+Exact match: every value that reaches the provider is part of the key, and so are the places where the model
+is and, unless the model shares its answers, the caller's key. Which of these places answered makes no
+difference. What a fallback answered is not kept: it is another model's.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -39,17 +40,19 @@ class AnswerCache:
         self._largest = settings.cache.max_answer_bytes
         self._answers = answers
 
-    def recall(self, inference: Inference, route: Route) -> bool:
+    def recall(self, inference: Inference, routes: Sequence[Route]) -> bool:
         """Whether the answer is there; it is then on the inference, in pieces for a stream.
 
         Writes ``cached`` for every request of a model with a cache, ``response`` or ``chunks`` on a hit. A
         cache that cannot be read is a fault, and the provider is called.
+
+        :param routes: to the places where the model is, without its fallbacks.
         """
-        model = self._models.get(route.alias or "")
         request = inference.request
+        model = self._models.get(request.model)
         if model is None or request.cache == "off":
             return False
-        key = _key(inference, route, shared=model.cache_shared)
+        key = _key(inference, routes, shared=model.cache_shared)
         if key is None:
             return False
         inference.cached = CacheUse(False, key)
@@ -79,7 +82,9 @@ class AnswerCache:
         use, response, route = inference.cached, inference.response, inference.route
         if use is None or use.key is None or response is None or route is None:
             return
-        model = self._models.get(route.alias or "")
+        if route.alias != inference.request.model:
+            return  # a fallback answered
+        model = self._models.get(route.alias)
         cost = inference.cost.total_usd if inference.cost is not None else None
         try:
             answer = orjson.dumps({**_fields(response), "cost": decimal_text(cost)})
@@ -90,17 +95,18 @@ class AnswerCache:
             self._answers.put(use.key, "cache", saved, model.cache_s)
 
 
-def _key(inference: Inference, route: Route, *, shared: bool) -> str | None:
+def _key(inference: Inference, routes: Sequence[Route], *, shared: bool) -> str | None:
     """What the answer to a request is kept under; ``None`` for one that cannot be kept."""
     request, caller = inference.request, inference.caller
     foreign = request.dialect != "openai"
-    if foreign and request.stream and getattr(route.provider, "dialect", "openai") == request.dialect:
+    dialects = {getattr(route.provider, "dialect", "openai") for route in routes}
+    if foreign and request.stream and request.dialect in dialects:
         return None  # its events pass as they are, and cannot be made again from what is kept
     native = {
         name: value for name, value in (request.native or {}).items() if name not in ("stream", "model")
     }
     told = (
-        *(route.name, route.model, request.operation, request.dialect),
+        *(sorted((route.name, route.model) for route in routes), request.operation, request.dialect),
         *(request.messages, request.input, request.parameters, native, request.native_headers),
         foreign and request.stream,
         None if shared or caller is None else caller.key_id,

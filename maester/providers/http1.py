@@ -330,7 +330,7 @@ class Answer:
             data = receive(self._sock, _PIECE)
         except TimeoutError as exc:
             self.close()
-            late = terms.late()
+            late = terms.late(sent=True)
             if until < deadline:
                 name = terms.provider
                 late = ProviderTimeout(f"Provider {name}: {what} for {seconds:g} s ({which}).", provider=name)
@@ -361,7 +361,7 @@ class Answer:
     def _gone(self, what: str) -> ProviderError:
         self.close()
         name = self._terms.provider
-        return ProviderUnavailable(f"Provider {name} {what}.", provider=name)
+        return ProviderUnavailable(f"Provider {name} {what}.", provider=name, sent=True)
 
     def _bad(self, what: str) -> ProviderError:
         self.close()
@@ -371,6 +371,7 @@ class Answer:
             provider=name,
             status=self.status or None,
             received=self._received(),
+            sent=True,
         )
 
 

@@ -22,7 +22,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionErr
 from urllib3.exceptions import ProxyError as PoolProxyError
 from urllib3.util.ssl_ import create_urllib3_context
 
-from maester import native
+from maester import interrupts, native
 from maester.errors import ConfigError, InvalidRequest, ProviderTimeout, ProviderUnavailable
 
 from .http1 import Answer, StaleConnection
@@ -192,7 +192,7 @@ class _Origin:
                 raise ProviderUnavailable(_why(name, self.host, exc), provider=name) from exc
             if connect_s < terms.left():
                 message = f"Provider {name}: no connection within {connect_s:g} s (connect timeout)."
-                raise ProviderTimeout(message, provider=name) from exc
+                raise ProviderTimeout(message, provider=name, sent=False) from exc
             raise terms.late() from exc
         except (OSError, HTTPError) as exc:
             connection.close()
@@ -295,6 +295,7 @@ def _exchange(
     body = outgoing.body
     small = len(body) <= _JOINED_BODY
     try:
+        interrupts.obey()  # what nobody wants any more would be paid for all the same
         try:
             unsent = _write(connection, head + body if small else head, terms, seconds)
         except (BrokenPipeError, ConnectionResetError) as exc:
@@ -346,7 +347,7 @@ def _not_taken(terms: Terms, seconds: float) -> ProviderTimeout:
         message = (
             f"Provider {terms.provider} did not take the request within {seconds:g} s (sending timeout)."
         )
-        return ProviderTimeout(message, provider=terms.provider)
+        return ProviderTimeout(message, provider=terms.provider, sent=False)
     return terms.late()
 
 

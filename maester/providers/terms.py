@@ -36,7 +36,10 @@ class Terms:
             raise self.late()
         return seconds if seconds < left else left
 
-    def late(self) -> ProviderTimeout:
-        """The error for a deadline that has passed."""
+    def late(self, *, sent: bool = False) -> ProviderTimeout:
+        """The error for a deadline that has passed.
+
+        :param sent: whether the whole request had gone out.
+        """
         message = f"Provider {self.provider}: no complete answer within {self.total_s:.6g} s (total timeout)."
-        return ProviderTimeout(message, provider=self.provider)
+        return ProviderTimeout(message, provider=self.provider, sent=sent)

@@ -17,11 +17,13 @@ class RetryBudget:
     """Allows retries up to a share of the recent requests. Belongs to one process; safe to share in it.
 
     :param share: retries for each request, such as 0.1.
+    :param floor: retries that are always allowed.
     :param clock: seconds, ever growing.
     """
 
-    def __init__(self, share: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, share: float, clock: Callable[[], float] = time.monotonic, floor: int = FLOOR) -> None:
         self._share = share
+        self._floor = floor
         self._clock = clock
         self._lock = threading.Lock()
         self._seconds = [0] * WINDOW_S
@@ -46,7 +48,7 @@ class RetryBudget:
             recent = [at for at in range(WINDOW_S) if second - self._seconds[at] < WINDOW_S]
             requests = sum(self._requests[at] for at in recent)
             retries = sum(self._retries[at] for at in recent)
-            if retries + 1 > max(FLOOR, self._share * requests):
+            if retries + 1 > max(self._floor, self._share * requests):
                 return False
             self._retries[slot] += 1
             return True

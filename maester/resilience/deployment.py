@@ -10,6 +10,7 @@ from maester.router import Route
 
 from .breaker import CLOSED, OPEN, Breaker
 from .bulkhead import Bulkhead
+from .delays import Delays
 from .policy import Blame, blame
 
 _SHARE_OF_LATEST = 0.2
@@ -87,21 +88,32 @@ class Watch:
     """Reports one call to its deployment, and gives back its place there.
 
     :param deadline: ``time.monotonic()`` by which its caller wanted the answer.
+    :param delays: is told how long it took to begin, where that counts.
     :param counted: whether the breaker is told.
     """
 
-    __slots__ = ("_breaker", "_bulkhead", "_deadline", "_deployment")
+    __slots__ = ("_breaker", "_bulkhead", "_deadline", "_delays", "_deployment")
 
-    def __init__(self, deployment: Deployment, deadline: float | None, *, counted: bool = True) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        deadline: float | None,
+        delays: Delays | None = None,
+        *,
+        counted: bool = True,
+    ) -> None:
         deployment.begun()
         self._deployment = deployment
         self._breaker = deployment.breaker if counted else None
         self._bulkhead = deployment.bulkhead
         self._deadline = deadline
+        self._delays = delays
 
     def answers(self, first_s: float) -> None:
         """See `maester.attempts.Watcher`."""
         self._deployment.took(first_s)
+        if self._delays is not None:
+            self._delays.add(first_s)
         if self._breaker is not None:
             self._breaker.answered()
 

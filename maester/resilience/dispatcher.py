@@ -6,21 +6,25 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from maester.attempts import RunningAttempt
 from maester.errors import CircuitOpen, MaesterError, ProviderBusy, RequestError
 from maester.model import Inference
 from maester.router import Group, Route
 from maester.settings import Settings
+from maester.tracing import Span, current
 
 from .balancer import ordered
 from .board import Board
 from .breaker import Breaker
 from .budget import RetryBudget
 from .bulkhead import Bulkhead
+from .delays import Delays
 from .deployment import Deployment, Watch
+from .hedging import Hedging
 from .policy import clean, over_context, passes_on, pause_s, repeatable
+from .race import Lane, RacingAttempt, race
 
 T = TypeVar("T")
 
@@ -30,6 +34,9 @@ and returns what makes the attempt, records how it ended, and raises a `MaesterE
 
 _MOST_DEPLOYMENTS = 4096
 _NOT_ASKED = (RequestError, CircuitOpen, ProviderBusy)
+
+_NOTEWORTHY_S = 0.0005
+"""Seconds of waiting below which it was none."""
 
 LONGEST_S = 600.0
 """Seconds after which nobody else is asked, where neither the caller nor the configuration says."""
@@ -48,6 +55,9 @@ class Dispatcher:
             for name, provider in settings.providers.items()
             if provider.max_in_flight is not None
         }
+        self.hedging = {
+            alias: Hedging(model.hedge) for alias, model in settings.models.items() if model.hedge is not None
+        }
         self._deployments: dict[tuple[str, str], Deployment] = {}
         self._lock = threading.Lock()
 
@@ -55,11 +65,11 @@ class Dispatcher:
         """Ask until there is an answer.
 
         Background work is not tried again here: a job's item and a row of a table have tries of their
-        own, further apart and counted. It does not fall back either once a call may have been charged,
-        so that what an inference costs at most is the dearest of its models.
+        own, further apart and counted. Nor is it hedged, and it does not fall back either once a call may
+        have been charged, so that what an inference costs at most is the dearest of its models.
 
         Who asks by hand, at the command line, wants to see what the provider says: breakers neither hold
-        such a request back nor count it.
+        such a request back nor count it, and it is not hedged.
 
         :param groups: who may be asked, in order; see `maester.router.Router.groups`.
         :raises MaesterError: of the last one asked.
@@ -91,6 +101,17 @@ class Dispatcher:
         return Breaker(self._board, route.address, self.settings)
 
 
+class _Hedge(NamedTuple):
+    """What a race is about: who is asked first, who may be asked beside, and when."""
+
+    group: Group
+    deployments: list[Deployment]
+    first: Deployment
+    hedging: Hedging
+    delays: Delays
+    after_s: float
+
+
 class _Dispatch(Generic[T]):
     """One request on its way."""
 
@@ -100,6 +121,7 @@ class _Dispatch(Generic[T]):
         "_by_hand",
         "_deadline",
         "_dispatcher",
+        "_hedged",
         "_inference",
         "_prepare",
         "_reason",
@@ -114,6 +136,7 @@ class _Dispatch(Generic[T]):
         self._by_hand = inference.entry_point == "cli" and not self._background
         self._reason: str | None = None
         self._again = False
+        self._hedged = self._background or self._by_hand
         wanted, configured = inference.request.timeout_s, dispatcher.settings.timeout_s
         self._deadline: float | None = None
         self._wanted_by: float | None = None  # the deadline, where it is the caller's own
@@ -152,10 +175,11 @@ class _Dispatch(Generic[T]):
             deployments = ordered(group, deployments, self._inference, random)
         tries = 0
         while True:
+            made = len(self._inference.attempts)
             try:
-                return self._call(group, self._chosen(deployments, tries, elsewhere))
+                return self._call(group, deployments, self._chosen(deployments, tries, elsewhere))
             except MaesterError as error:
-                tries += 1
+                tries += max(1, len(self._inference.attempts) - made)
                 if not self._by_hand and all(each.shut(elsewhere) for each in deployments):
                     raise
                 if not self._moves_on(error, tries, len(deployments)) and not self._retries(
@@ -164,21 +188,84 @@ class _Dispatch(Generic[T]):
                     raise
                 self._reason = f"retry{self._of_last()}: {error.code}"
 
-    def _call(self, group: Group, deployment: Deployment) -> T:
-        """Make one attempt."""
-        inference, route = self._inference, group.routes[0]
-        if len(group.routes) > 1:
-            route = next(each for each in group.routes if each.address == deployment.address)
-        inference.route = route
+    def _call(self, group: Group, deployments: list[Deployment], deployment: Deployment) -> T:
+        """Make one attempt, or two at once."""
+        inference, dispatcher = self._inference, self._dispatcher
+        hedging = dispatcher.hedging.get(group.routes[0].alias or "") if dispatcher.hedging else None
+        if hedging is not None and not self._hedged:
+            hedging.budget.request()
+            delays = hedging.delays(deployment, inference.request)
+            after_s = hedging.after_s(delays)
+            if after_s is not None and after_s < self._left_s():
+                return self._race(_Hedge(group, deployments, deployment, hedging, delays, after_s))
+        else:
+            delays = None
+        route = inference.route = _route(group, deployment)
+        act, watch = self._ready(route, deployment, delays)
+        return act(RunningAttempt(inference, route, self._reason, self._deadline, watch))
+
+    def _ready(
+        self, route: Route, deployment: Deployment, delays: Delays | None, *, at_once: bool = False
+    ) -> tuple[Callable[[RunningAttempt], T], Watch]:
+        """What makes an attempt, with a place at the provider for it.
+
+        :param at_once: whether a place may not be waited for.
+        :raises MaesterError: where the provider is full, or does not take such requests.
+        """
         if deployment.bulkhead is not None:
-            deployment.enter(self._left_s(), patient=self._background)
-        watch = Watch(deployment, self._wanted_by, counted=not self._by_hand)
+            began = time.perf_counter()
+            try:
+                deployment.enter(0.0 if at_once else self._left_s(), patient=self._background)
+            finally:
+                self._waited("a place", began)
+        watch = Watch(deployment, self._wanted_by, delays, counted=not self._by_hand)
         try:
-            act = self._prepare(route)
+            return self._prepare(route), watch
         except BaseException:
             watch.ended(None, False)
             raise
-        return act(RunningAttempt(inference, route, self._reason, self._deadline, watch))
+
+    def _race(self, hedge: _Hedge) -> T:
+        """Make one attempt, and another beside it if it is silent for too long."""
+        inference = self._inference
+        number = len(inference.attempts) + 1
+        route = inference.route = _route(hedge.group, hedge.first)
+        act, watch = self._ready(route, hedge.first, hedge.delays)
+        first = Lane(act, RacingAttempt(inference, route, self._reason, self._deadline, watch, number))
+        began = time.monotonic()
+
+        def another() -> Lane[T] | None:
+            try:
+                return self._second(hedge, number)
+            except MaesterError:
+                return None  # it could not be asked
+
+        found = race(first, another, hedge.after_s)
+        inference.route = found.attempt.route
+        if found is not first:
+            hedge.delays.add(
+                time.monotonic() - began
+            )  # at least so long: left out, it would seem to be quick
+        return found.outcome()
+
+    def _second(self, hedge: _Hedge, number: int) -> Lane[T] | None:
+        """The second attempt of a race, where there may be one: elsewhere if there is another place.
+
+        It is counted as a retry, and is no probe: it goes only where nothing is known against it.
+        """
+        turned = [each for each in hedge.deployments if each is not hedge.first] + [hedge.first]
+        chosen = next((each for each in turned if not each.shut(True)), None)
+        if chosen is None or self._left_s() <= 0:
+            return None
+        if not hedge.hedging.budget.take() or not self._dispatcher.budget.take():
+            return None
+        self._hedged = True
+        route = _route(hedge.group, chosen)
+        delays = hedge.hedging.delays(chosen, self._inference.request)
+        act, watch = self._ready(route, chosen, delays, at_once=True)
+        reason = f"hedge of {number}: silent for {hedge.after_s * 1000:.0f} ms"
+        attempt = RacingAttempt(self._inference, route, reason, self._deadline, watch, number + 1)
+        return Lane(act, attempt)
 
     def _chosen(self, deployments: list[Deployment], tries: int, elsewhere: bool) -> Deployment:
         """The deployment to ask: the next one that does not keep failing.
@@ -215,8 +302,25 @@ class _Dispatch(Generic[T]):
         self._again = True
         if tries > settings.retries or pause >= self._left_s() or not self._dispatcher.budget.take():
             return False
-        time.sleep(pause)
+        began = time.perf_counter()
+        try:
+            time.sleep(pause)
+        finally:
+            self._waited("another try", began)
         return True
+
+    def _waited(self, what: str, began: float) -> None:
+        """Note how long was waited on purpose, and show it in the trace."""
+        inference = self._inference
+        seconds = time.perf_counter() - began
+        if seconds < _NOTEWORTHY_S:
+            return
+        inference.waited_s += seconds
+        above = current.get()
+        span = Span("wait", above[1].span_id if above is not None else None, "wait", {"for": what})
+        span.start -= seconds
+        span.duration_s = seconds
+        inference.spans.append(span)
 
     def _takes(self, group: Group, failure: MaesterError) -> bool:
         """Whether to ask a group after a failure."""
@@ -237,3 +341,10 @@ class _Dispatch(Generic[T]):
     def _of_last(self) -> str:
         attempts = self._inference.attempts
         return f" of {attempts[-1].number}" if attempts else ""
+
+
+def _route(group: Group, deployment: Deployment) -> Route:
+    """The group's route to one of its deployments."""
+    if len(group.routes) == 1:
+        return group.routes[0]
+    return next(each for each in group.routes if each.address == deployment.address)

@@ -48,10 +48,10 @@ _FREE = (CircuitOpen, ProviderAuth, ProviderBusy, ProviderRejected, ProviderRate
 
 
 def repeatable(error: MaesterError) -> bool:
-    """Whether the same call may go better a moment later, and has cost nothing so far.
+    """Whether the same call may go better a moment later, and has given no part of an answer so far.
 
     Connections that failed, 408, 409, 429, 5xx, and silence before the first byte. Not a quota that is
-    spent, and not an answer that broke off: it may have been charged.
+    spent, and not an answer that broke off: most of it has been charged.
     """
     if isinstance(error, ProviderRejected):
         return error.status in _CONFLICTS
@@ -84,6 +84,8 @@ def over_context(error: MaesterError) -> bool:
 
 def clean(error: MaesterError) -> bool:
     """Whether a failed call has, as far as can be known, consumed nothing that is charged."""
+    if isinstance(error, ProviderError) and error.unanswered:
+        return False
     if repeatable(error) or isinstance(error, _FREE):
         return True
     return not isinstance(error, (ProviderError, PluginError, InternalError))

@@ -48,10 +48,10 @@ class GatewayStage:
         :raises MaesterError: what routing or the provider raised.
         """
         request = inference.request
-        route = inference.route = self._router.resolve(request.model, inference.caller)
-        if self._cache.recall(inference, route):
-            return
+        inference.route = self._router.resolve(request.model, inference.caller)
         groups = self._router.groups(request.model)
+        if self._cache.recall(inference, groups[0].routes):
+            return
         if request.stream and request.operation == "chat":
             inference.chunks = self._dispatcher.dispatch(inference, groups, partial(_stream, request))
         else:

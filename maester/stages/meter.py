@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from maester import native, tokens
 from maester.errors import BadProviderResponse, ProviderTimeout
 from maester.inference import Inference
-from maester.model import Attempt
+from maester.model import Attempt, Usage
 from maester.pricing import PriceBook
 
 if TYPE_CHECKING:
@@ -39,25 +40,69 @@ class MeterStage:
 
     def run(self, inference: Inference) -> None:
         """Charge every attempt, also those that failed."""
-        for attempt in inference.attempts:
-            if attempt.usage is None and _consumed(attempt):
+        unknown: list[str] = []
+        silent = [attempt for attempt in inference.attempts if attempt.usage is None]
+        if silent:
+            inference.attempts = _compared(inference.attempts)
+            if any(attempt.usage is None and _consumed(attempt) for attempt in inference.attempts):
                 inference.attempts = native.offload(lambda: _estimated(inference))
-                break
-        inference.cost = self._book.cost_of(inference.attempts, inference.started_at)
+            unknown = [_unknown(attempt) for attempt in silent if _unanswered(attempt)]
+        cost = self._book.cost_of(inference.attempts, inference.started_at)
+        if unknown:
+            cost = replace(cost, total_usd=None, priced=False, unpriced=(*cost.unpriced, *unknown))
+        inference.cost = cost
 
 
 def _consumed(attempt: Attempt) -> bool:
     """Whether an attempt without usage was, as far as can be known, charged by the provider.
 
     One that was answered, in full or in part, was; so was one that the caller broke off. One that
-    failed without a piece of an answer was not: an error page is no answer.
+    failed without a piece of an answer was not, or it is not known: an error page is no answer.
     """
     if attempt.status != "error" or attempt.first_chunk_s is not None:
         return True
     if not attempt.received or attempt.error is None or attempt.error.get("code") not in _BROKEN_OFF:
         return False
-    status = attempt.error.get("provider", {}).get("status")
-    return (status is None or 200 <= status < 300) and _ANSWER.search(attempt.received) is not None
+    return _good(attempt.error) and _ANSWER.search(attempt.received) is not None
+
+
+def _unanswered(attempt: Attempt) -> bool:
+    """Whether it is not known if an attempt was charged: it went out, and no answer came to it."""
+    error = attempt.error
+    return (
+        error is not None
+        and not _consumed(attempt)
+        and _good(error)
+        and bool(error.get("provider", {}).get("sent"))
+    )
+
+
+def _good(error: Mapping[str, Any]) -> bool:
+    """Whether what came, if anything, came under a status of success."""
+    status = error.get("provider", {}).get("status")
+    return status is None or 200 <= status < 300
+
+
+def _unknown(attempt: Attempt) -> str:
+    where = f"attempt {attempt.number} ({attempt.provider}/{attempt.model})"
+    return f"{where}: the request was sent and not answered; whether it was charged is not known"
+
+
+def _compared(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    """The attempts, with the usage of those that were given up before they answered.
+
+    They were asked the same as the one that answered, and so read what that one says it has read. This
+    spares counting, which hedged requests would have to wait for.
+    """
+    reported = attempts[-1].usage
+    if reported is None:
+        return attempts
+    read = Usage(reported.input_tokens, estimated=True)
+    return tuple(replace(attempt, usage=read) if _given_up(attempt) else attempt for attempt in attempts)
+
+
+def _given_up(attempt: Attempt) -> bool:
+    return attempt.status == "cancelled" and attempt.usage is None and attempt.first_chunk_s is None
 
 
 def _estimated(inference: Inference) -> tuple[Attempt, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import orjson
@@ -13,6 +12,7 @@ from maester.record import cache_view, cost_view, decimal_text, evaluation_view,
 
 from .answer import Answer, Headers
 from .errors import Dialect, error_response
+from .timing import provider_s, timing_headers
 
 Json = dict[str, Any]
 
@@ -55,11 +55,12 @@ def attempts(inference: Inference) -> list[Json]:
 
 
 def timings(inference: Inference) -> Json:
-    """Seconds: in all, with providers, and of each stage."""
+    """Seconds: in all, with providers, of waiting on purpose, and of each stage."""
     spent: Json = {}
     if inference.duration_s is not None:
         spent["total_s"] = round(inference.duration_s, 6)
-    spent["provider_s"] = round(sum(attempt.duration_s for attempt in inference.attempts), 6)
+    spent["provider_s"] = round(provider_s(inference), 6)
+    spent["wait_s"] = round(inference.waited_s, 6)
     spent["stages"] = {receipt.stage: round(receipt.duration_s, 6) for receipt in inference.receipts}
     return spent
 
@@ -92,18 +93,9 @@ def headers_of(inference: Inference, arrived: float, dialect: Dialect = "openai"
 
     :param arrived: ``time.perf_counter()`` when the request came in.
     """
-    total = time.perf_counter() - arrived
-    with_providers = 0.0
-    for attempt in inference.attempts:
-        with_providers += attempt.duration_s
-    stages = [f"{receipt.stage};dur={receipt.duration_s * 1000:.3f}" for receipt in inference.receipts]
     headers = identity(inference, dialect)
-    headers += (
-        ("openai-processing-ms", str(round(total * 1000))),
-        ("server-timing", ", ".join((*stages, f"total;dur={total * 1000:.3f}"))),
-        ("x-maester-attempts", str(len(inference.attempts))),
-        ("x-maester-overhead-ms", f"{(total - with_providers) * 1000:.3f}"),
-    )
+    headers += timing_headers(inference, arrived)
+    headers.append(("x-maester-attempts", str(len(inference.attempts))))
     cost = inference.cost
     if cost is not None and cost.total_usd is not None:
         headers.append(("x-maester-cost-usd", decimal_text(cost.total_usd) or ""))

@@ -114,7 +114,10 @@ _SUMMARY: Mapping[str, Json] = {
     "cost": _or_null(ref("Cost")),
     "evaluation": _or_null(ref("Evaluation")),
     "attempts": _list(ref("Attempt")),
-    "timings": _object({"total_s": _NUMBER, "provider_s": _NUMBER, "stages": {"type": "object"}}, "total_s"),
+    "timings": _object(
+        {"total_s": _NUMBER, "provider_s": _NUMBER, "wait_s": _NUMBER, "stages": {"type": "object"}},
+        "total_s",
+    ),
     "cache": _object(
         {"hit": _FLAG, "saved_cost_usd": _or_null(_MONEY), "request_id": _or_null(_TEXT)},
         description="For models with a response cache: whether the answer came from it, and whose it was.",

@@ -23,6 +23,7 @@ from .hangups import hang_ups
 from .idempotency import KeptStream, Reservation
 from .intake import Intake
 from .service import Service
+from .timing import timing_headers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -123,6 +124,7 @@ class Endpoint:
         writer = self._writer(inference, asked)
         events = EventStream(stream, writer, service.ping_s, sock=sock, drain=drain)
         response = stream_response(events, inference, self._dialect)
+        response.headers.extend(timing_headers(inference, arrived))
         if held is not None:
             response.pieces = KeptStream(events, response, held)
         return response

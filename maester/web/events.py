@@ -73,7 +73,7 @@ def stream_response(events: EventStream, inference: Inference, dialect: Dialect 
     headers += (
         ("cache-control", "no-cache"),
         ("x-accel-buffering", "no"),
-        ("x-maester-attempts", "0" if cached else str(max(len(inference.attempts), 1))),
+        ("x-maester-attempts", "0" if cached else str(len(inference.attempts) + 1)),
     )
     return StreamAnswer(events, headers, "text/event-stream; charset=utf-8")
 

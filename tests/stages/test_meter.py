@@ -91,6 +91,48 @@ def test_a_failure_costs_only_if_part_of_an_answer_came(attempt: Any, consumed: 
     assert (inference.cost.total_usd == 0) is not consumed
 
 
+def silent(**said: Any) -> Any:
+    error = {"code": "provider_timeout", "message": "…", "provider": {"sent": True, **said}}
+    return attempt_of("acme", "m", None, status="error", error=error)
+
+
+def test_what_was_sent_and_not_answered_has_an_unknown_cost() -> None:
+    answered = attempt_of("acme", "m", Usage(10, 5), number=2)
+    inference = metered(silent(), answered)
+    assert inference.attempts[0].usage is None
+    cost = inference.cost
+    assert cost is not None
+    assert (cost.total_usd, cost.priced, cost.estimated) == (None, False, False)
+    assert cost.unpriced == (
+        "attempt 1 (acme/m): the request was sent and not answered; whether it was charged is not known",
+    )
+    assert {line.attempt for line in cost.lines} == {2}
+
+
+@pytest.mark.parametrize("status", [302, 408, 504])
+def test_an_answer_that_refuses_costs_nothing_however_late(status: int) -> None:
+    cost = metered(silent(status=status)).cost
+    assert cost is not None
+    assert (cost.total_usd, cost.priced) == (0, True)
+
+
+def test_a_part_of_an_answer_is_charged_by_what_came() -> None:
+    broken = replace(silent(status=200), received='{"choices": [{"message": {"content": "hel')
+    inference = metered(broken)
+    assert inference.attempts[0].usage is not None
+    assert inference.cost is not None
+    assert inference.cost.priced
+
+
+def test_who_was_given_up_for_another_has_read_what_that_one_read() -> None:
+    lost = attempt_of("acme", "m", None, status="cancelled")
+    won = attempt_of("acme", "m", Usage(1000, 5, cache_read_tokens=900), number=2)
+    inference = metered(lost, won)
+    assert inference.attempts[0].usage == Usage(1000, 0, estimated=True)
+    assert inference.cost is not None
+    assert (inference.cost.total_usd, inference.cost.estimated) == (Decimal("2.005"), True)
+
+
 def test_only_the_last_attempt_gave_the_answer() -> None:
     first = attempt_of("acme", "m", None, status="error", first_chunk_s=0.1, received="hello")
     second = attempt_of("acme", "m", Usage(10, 5), number=2)
