@@ -3,7 +3,7 @@
 One worker pinned to CPU 0 with every stage on, the ledger on disk and the log in a file; the stub
 upstream and the load on CPU 1. Absolute figures move with the machine: quote the ratios.
 
-    python benchmarks/gateway.py [--seconds 5] [--rounds 3] [--worker-class gevent]
+    python benchmarks/gateway.py [--seconds 5] [--rounds 3] [--worker-class gevent | --granian]
 """
 
 from __future__ import annotations
@@ -95,6 +95,9 @@ def round_of(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
     }
     command = ["maester", "serve", "--port", str(port), "--workers", "1"]
     command += ["--worker-class", arguments.worker_class]
+    if arguments.granian:
+        command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws", "--port", str(port)]
+        command += ["--blocking-threads", "32", "--working-dir", str(HERE.parent), "wsgi:app"]
     try:
         with (folder / "log").open("ab") as log:
             service = pinned(0, command, stdout=log, stderr=subprocess.STDOUT, env=environment)
@@ -128,6 +131,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--worker-class", default="gevent")
+    parser.add_argument("--granian", action="store_true", help="serve under granian instead of gunicorn")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="maester-benchmark-") as folder:
         rows = [round_of(arguments, Path(folder)) for _ in range(arguments.rounds)]

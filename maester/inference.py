@@ -6,7 +6,7 @@ Import these from `maester.model`, where they stand with the values that they ho
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
@@ -80,10 +80,13 @@ class Inference:
     reported none; evaluate → ``evaluations``; log → ``record``; chain → ``error``, ``faults``,
     ``receipts``, ``ended``, ``duration_s``; whoever opens it → the rest.
 
+    :ivar afterwards: takes what can be done after the answer is out, from whoever opens it and will do it;
+        ``None`` where all is to be done before.
     :ivar waited_s: seconds of waiting on purpose: before trying again, or for a place at a provider.
     """
 
     __slots__ = (
+        "afterwards",
         "alias",
         "attempts",
         "cached",
@@ -154,6 +157,7 @@ class Inference:
         self.receipts: list[Receipt] = []
         self.record: Mapping[str, Any] | None = None
         self.waited_s = 0.0
+        self.afterwards: list[Callable[[], None]] | None = None
 
     @property
     def trace_id(self) -> str | None:

@@ -163,17 +163,22 @@ class Runtime:
         :param request_id: a request id that was made before (`maester.ids.request_id`), by a caller who
             notes it before the request begins; a new one unless given.
         """
+        return self.run(
+            Inference(
+                request,
+                entry_point=entry_point,
+                alias=alias,
+                caller=caller,
+                headers=headers,
+                job_id=job_id,
+                request_id=request_id,
+            )
+        )
+
+    def run(self, inference: Inference) -> Inference:
+        """Pass an inference through the chain that was opened by whoever asks; `execute` opens one itself."""
         if not self._started:
             self.start()
-        inference = Inference(
-            request,
-            entry_point=entry_point,
-            alias=alias,
-            caller=caller,
-            headers=headers,
-            job_id=job_id,
-            request_id=request_id,
-        )
         return self.chain.run(inference)
 
     def stream(

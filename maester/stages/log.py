@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from maester.checks import resolve_checks
 from maester.contracts import Evaluator, Sink
@@ -73,33 +74,47 @@ class LogStage:
     _cache: AnswerCache
 
     def __init__(self) -> None:
-        self._sinks: tuple[Sink, ...] = ()
+        self._durable: tuple[Sink, ...] = ()
+        self._told: tuple[Sink, ...] = ()
         self._capture = True
 
     def bind(self, runtime: Runtime) -> None:
         """Look up the sinks, the ledger first: what is durable comes before what is told."""
-        sinks = sorted(runtime.registry.sinks, key=lambda sink: sink.name != "ledger")
-        self._sinks = tuple(sinks)
+        sinks = runtime.registry.sinks
+        self._durable = tuple(sink for sink in sinks if sink.name == "ledger")
+        self._told = tuple(sink for sink in sinks if sink.name != "ledger")
         self._capture = runtime.settings.log.capture == "full"
         self._cache = runtime.cache
 
     def run(self, inference: Inference) -> None:
-        """Settle, and keep the answer where it is cached; a failure becomes a fault."""
+        """Settle, and keep the answer where it is cached; a failure becomes a fault.
+
+        Where the caller can do something after the answer is out (``afterwards``), all sinks but the ledger
+        are told then: an answer waits for what makes it durable, and for nothing else.
+        """
         if inference.cached is not None and inference.error is None:
             try:
                 self._cache.keep(inference)
             except LedgerError as exc:
                 inference.faults.append(Fault("response cache", exc.code, exc.message))
-        sinks = [sink for sink in self._sinks if _ready(sink)]  # which may put faults on the record
+        told = [sink for sink in self._told if _ready(sink)]  # which may put faults on the record
         record = inference.record = record_of(inference, capture=self._capture)
-        for sink in sinks:
-            try:
-                sink.settle(record)
-            except Exception as exc:
-                if is_interrupt(exc):
-                    raise
-                code = exc.code if isinstance(exc, MaesterError) else "sink_error"
-                inference.faults.append(Fault(f"sink {sink.name}", code, f"{type(exc).__name__}: {exc}"))
+        _settle(inference, record, self._durable)
+        if inference.afterwards is None:
+            _settle(inference, record, told)
+        else:
+            inference.afterwards.append(partial(_settle, inference, record, told))
+
+
+def _settle(inference: Inference, record: Mapping[str, Any], sinks: Iterable[Sink]) -> None:
+    for sink in sinks:
+        try:
+            sink.settle(record)
+        except Exception as exc:
+            if is_interrupt(exc):
+                raise
+            code = exc.code if isinstance(exc, MaesterError) else "sink_error"
+            inference.faults.append(Fault(f"sink {sink.name}", code, f"{type(exc).__name__}: {exc}"))
 
 
 def _ready(sink: Sink) -> bool:

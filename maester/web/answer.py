@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 Headers = list[tuple[str, str]]
 
 
+AFTERWARDS = "maester.afterwards"
+"""In a WSGI environment: a list of what the server will call once the answer is out, if it will."""
+
+
 class Answer:
     """A body of bytes under its final headers: a WSGI application that says just this.
 

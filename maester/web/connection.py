@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from .answer import AFTERWARDS
 from .heads import MOST_BYTES, read_head, write_head
 
 if TYPE_CHECKING:
@@ -148,15 +149,20 @@ class Connection:
             self._buffer = b""
         kept = self._counted()
         self._closing = not kept or wanted == "close"
+        afterwards: list[Callable[[], None]] = []
+        environ[AFTERWARDS] = afterwards
         self.sent = False
         self._status = ""
-        answer = self._app(environ, self._start_response)
+        answer: Iterable[bytes] = ()
         try:
+            answer = self._app(environ, self._start_response)
             self._send(answer)
         finally:
             close = getattr(answer, "close", None)
             if close is not None:
                 close()
+            for work in afterwards:
+                work()
         if body is not None and not body.drained():
             self._closing = True
 

@@ -14,7 +14,7 @@ from maester.jobs.submission import idempotency_key
 from maester.model import Inference
 
 from . import intake
-from .answer import Answer, StreamAnswer
+from .answer import AFTERWARDS, Answer, StreamAnswer
 from .answers import failure_response, headers_of, json_response
 from .body import read_json
 from .errors import Dialect
@@ -93,10 +93,12 @@ class Endpoint:
     ) -> Answered:
         if asked.request.stream and self._writer is not None:
             return self._streamed(environ.get("gunicorn.socket"), asked, given, arrived, held)
-        return self._whole(asked, given, arrived, held)
+        inference = Inference(asked.request, **given)
+        inference.afterwards = environ.get(AFTERWARDS)
+        return self._whole(inference, arrived, held)
 
-    def _whole(self, asked: Intake, given: Json, arrived: float, held: Reservation | None) -> Answer:
-        inference = self._service.runtime.execute(asked.request, **given)
+    def _whole(self, inference: Inference, arrived: float, held: Reservation | None) -> Answer:
+        self._service.runtime.run(inference)
         if inference.error is not None:
             response = failure_response(inference, self._dialect, arrived)
         else:
