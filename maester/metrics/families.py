@@ -113,7 +113,7 @@ LEDGER = {
 
 JOBS = counter("jobs", "Jobs that ended.", "kind", "state")
 UNFINISHED_JOBS = gauge("unfinished_jobs", "Jobs that have not ended.", "state", together="max")
-ITEMS = counter("job_items", "What became of items when they were tried.", "outcome")
+ITEMS = counter("job_items", "What became of items that workers had taken up.", "outcome")
 ITEM_DURATION = histogram("job_item_duration_seconds", "Working on one item.")
 TASKS = counter("tasks", "Tasks that were run.", "task", "outcome")
 TASK_WAIT = histogram("task_wait_seconds", "From being queued to being begun.", "queue")
