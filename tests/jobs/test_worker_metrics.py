@@ -103,5 +103,5 @@ def test_the_process_that_answers_is_started_again(place: Place) -> None:
 def test_a_port_that_is_taken_is_said(place: Place) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         endpoint = MetricsEndpoint(place.runtime, "127.0.0.1", taken.getsockname()[1])
-        with pytest.raises(ConfigError, match="worker_port.*cannot be listened on"):
+        with pytest.raises(ConfigError, match=r"worker_port.*cannot be listened on"):
             endpoint.__enter__()
