@@ -28,6 +28,11 @@ from stub import COMPLETION
 PACE_S = 0.1
 """Seconds between two pieces of a stream."""
 
+JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(
+    COMPLETION
+)
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
 CONFIG = """
 [server]
 worker_class = "{worker_class}"
@@ -60,34 +65,25 @@ class Upstream:
                 if b'"stream":true' in body.replace(b" ", b""):
                     await self._stream(writer)
                 else:
-                    told = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(COMPLETION)}"
-                    writer.write(told.encode() + b"\r\n\r\n" + COMPLETION)
+                    writer.write(JSON_HEAD + COMPLETION)
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             writer.close()
 
     async def _stream(self, writer: asyncio.StreamWriter) -> None:
-        writer.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-        )
+        writer.write(STREAM_HEAD)
         base = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o-mini-2024-07-18"}
         for number in range(self._pieces + 1):
             last = number == self._pieces
-            choice = {
-                "index": 0,
-                "delta": {} if last else {"content": "word "},
-                "finish_reason": "stop" if last else None,
-            }
+            delta = {} if last else {"content": "word "}
+            choice = {"index": 0, "delta": delta, "finish_reason": "stop" if last else None}
             usage = {
                 "prompt_tokens": 24,
                 "completion_tokens": self._pieces,
                 "total_tokens": 24 + self._pieces,
             }
-            event = (
-                b"data: "
-                + json.dumps({**base, "choices": [choice], "usage": usage if last else None}).encode()
-            )
-            event += b"\n\n" + (b"data: [DONE]\n\n" if last else b"")
+            body = {**base, "choices": [choice], "usage": usage if last else None}
+            event = b"data: " + json.dumps(body).encode() + b"\n\n" + (b"data: [DONE]\n\n" if last else b"")
             writer.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
             if not last:
                 await asyncio.sleep(PACE_S)
