@@ -38,6 +38,9 @@ CONFIG = """
 worker_class = "{worker_class}"
 threads = {threads}
 
+[ledger]
+segment_bytes = 1000000000
+
 [providers.openai]
 base_url = "http://127.0.0.1:{upstream}/v1"
 api_key = "sk-stub"
@@ -175,16 +178,21 @@ async def measure(options: argparse.Namespace, folder: Path) -> dict[str, float]
         await streams
         await asyncio.sleep(1)
         stream_us = (service.cpu_s() - before) / options.streams * 1e6
-        ledger = sum(path.stat().st_size for path in (folder / "maester-data").glob("ledger.db*"))
+        ledger, journal = (
+            sum(path.stat().st_size for path in (folder / "maester-data").glob(pattern))
+            for pattern in ("ledger.db*", "journal/*.journal")
+        )
     finally:
         service.close()
+    inferences = options.requests + options.streams + 201
     return {
         "idle_mb": round(idle_mb, 1),
         "after_requests_mb": round(warm_mb, 1),
         "request_cpu_us": round(request_us),
         "piece_cpu_us": round((stream_us - request_us) / options.pieces, 1),
         "open_stream_kb": round((open_mb - warm_mb) / options.streams * 1e3),
-        "ledger_bytes_an_inference": round(ledger / (options.requests + options.streams + 201)),
+        "ledger_bytes_an_inference": round(ledger / inferences),
+        "journal_bytes_an_inference": round(journal / inferences),
     }
 
 

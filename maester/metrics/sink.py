@@ -117,7 +117,10 @@ class MetricsSink:
             self.flush()
 
     def flush(self, timeout_s: float = 0.0) -> bool:
-        """Count what was left so far, and put it where a scrape finds it, whichever process answers it."""
+        """Count what was left so far, and put it where a scrape finds it, whichever process answers it.
+
+        :param timeout_s: what sinks are given; this one has nothing to wait for.
+        """
         counts = Counts()
         with self._turn:
             try:
