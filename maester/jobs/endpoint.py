@@ -45,7 +45,7 @@ class MetricsEndpoint:
     def __init__(self, runtime: Runtime, host: str, port: int) -> None:
         self._runtime = runtime
         self._address = (host, port)
-        self._pid = 0
+        self._pid: int | None = None
         self._start_after = 0.0
 
     def __enter__(self) -> Self:
@@ -71,9 +71,10 @@ class MetricsEndpoint:
         traceback: TracebackType | None,
     ) -> None:
         self._listener.close()
-        with suppress(ProcessLookupError, ChildProcessError):
-            os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
+        if self._pid is not None:
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(self._pid, signal.SIGKILL)
+                os.waitpid(self._pid, 0)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
@@ -84,13 +85,13 @@ class MetricsEndpoint:
 
     def watch(self) -> None:
         """Start the process that answers, if it does not run; to be called about once a second."""
-        if self._pid:
+        if self._pid is not None:
             with suppress(ChildProcessError):
                 found, status = os.waitpid(self._pid, os.WNOHANG)
                 if not found:
                     return
                 log.warning("The process that answers /metrics ended with status %d.", status)
-            self._pid = 0
+            self._pid = None
         if time.monotonic() < self._start_after:
             return
         self._start_after = time.monotonic() + _PAUSE_S

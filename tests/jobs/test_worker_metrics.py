@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 
+import psutil
 import pytest
 import requests
 
@@ -105,3 +106,12 @@ def test_a_port_that_is_taken_is_said(place: Place) -> None:
         endpoint = MetricsEndpoint(place.runtime, "127.0.0.1", taken.getsockname()[1])
         with pytest.raises(ConfigError, match=r"worker_port.*cannot be listened on"):
             endpoint.__enter__()
+
+
+def test_it_ends_also_while_nothing_answers(place: Place) -> None:
+    with MetricsEndpoint(place.runtime, "127.0.0.1", 0) as endpoint:
+        (answering,) = psutil.Process().children()[-1:]
+        answering.kill()
+        until(lambda: answering.status() == psutil.STATUS_ZOMBIE)
+        endpoint.watch()  # and another one is started only in a second
+        assert not answering.is_running()
