@@ -230,6 +230,12 @@ class MetricsSettings:
 
     open: bool = False
     """Whether ``GET /metrics`` needs no key."""
+    tags: tuple[str, ...] = ()
+    """Tags by whose values requests and cost are counted, too."""
+    worker_port: int | None = None
+    """Port at which ``maester worker`` answers ``GET /metrics``; ``None`` for not at all."""
+    worker_host: str = "127.0.0.1"
+    """Address that it listens on."""
 
 
 @dataclass(frozen=True, slots=True)

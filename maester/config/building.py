@@ -57,7 +57,7 @@ def settings_of(resolved: Resolved) -> Settings:
         jobs=JobSettings(**{**values["jobs"], "webhook_hosts": tuple(values["jobs"]["webhook_hosts"])}),
         cache=CacheSettings(**values["cache"]),
         idempotency=IdempotencySettings(**values["idempotency"]),
-        metrics=MetricsSettings(**values["metrics"]),
+        metrics=MetricsSettings(**{**values["metrics"], "tags": tuple(values["metrics"]["tags"])}),
         sections=MappingProxyType(dict(resolved.sections)),
         named_sections=frozenset(resolved.written),
         origins=MappingProxyType(dict(resolved.origins)),

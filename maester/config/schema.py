@@ -18,7 +18,6 @@ from ..settings import (
     JobSettings,
     LedgerSettings,
     LogSettings,
-    MetricsSettings,
     ServerSettings,
     Settings,
 )
@@ -36,6 +35,7 @@ from .fields import (
     Whole,
     defaults_of,
 )
+from .metrics_schema import MetricsSection
 from .model_schema import MODEL_NAME, ModelSection
 from .provider_schema import PROVIDER_NAME, ProviderSection
 from .resilience_schema import ResilienceSection
@@ -67,7 +67,6 @@ _SERVER = defaults_of(ServerSettings)
 _LEDGER = defaults_of(LedgerSettings)
 _LOG = defaults_of(LogSettings)
 _JOBS = defaults_of(JobSettings)
-_METRICS = defaults_of(MetricsSettings)
 _EVALUATE = defaults_of(EvaluateSettings)
 
 
@@ -349,12 +348,6 @@ class JobsSection(Section):
         "Hosts of this machine and of private networks that webhooks may go to; public ones always may.",
         load_default=list,
     )
-
-
-class MetricsSection(Section):
-    """``[metrics]``"""
-
-    open = Flag("Whether `GET /metrics` needs no key.", load_default=_METRICS["open"])
 
 
 class Configuration(Section):

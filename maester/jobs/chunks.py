@@ -123,21 +123,22 @@ class ChunkStore:
 
     def end_rest(
         self, chunk: Chunk, state: ItemState, *, status_code: int | None = None, result: str | None = None
-    ) -> None:
-        """End every item that has not ended, all in the same way.
+    ) -> int:
+        """End every item that has not ended, all in the same way; how many these were.
 
         :raises LeaseLost: when the chunk is not held any more.
         """
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> int:
             self._renew(connection, chunk, ())
             rest = update(schema.job_items).where(_within(chunk), _i.state.in_(("pending", "running")))
             rest = rest.values(state=state, status_code=status_code, result=result, ended_at=time.time())
             count = connection.execute(rest).rowcount
             counted = update(schema.job_chunks).where(_held(chunk))
             connection.execute(counted.values({state: _c[state] + count}))
+            return count
 
-        self._database.write(work)
+        return self._database.write(work)
 
     def close(self, chunk: Chunk) -> bool:
         """Let go of a chunk: it is done, or waits again for somebody to take it; whether it is done.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from maester.metrics import metrics_of
 from maester.runtime import Runtime
 
-from . import lines
+from . import counting, lines
 from .holding import LEASE_S, Hold, HoldLost
 from .model import Job
 from .recovery import holder_name
@@ -35,7 +36,9 @@ def finish(runtime: Runtime, jobs: Jobs, job_id: str) -> Job | None:
         except HoldLost:
             return None
     jobs.store.end(job, _state(job), **values)
-    return jobs.store.require(job_id)
+    ended = jobs.store.require(job_id)
+    counting.ended(metrics_of(runtime).meter, ended)
+    return ended
 
 
 def _state(job: Job) -> str:

@@ -37,7 +37,10 @@ _DAY_S = 86_400.0
 
 
 class Janitor:
-    """Looks after everything in the background of an installation, a turn at a time."""
+    """Looks after everything in the background of an installation, a turn at a time.
+
+    :ivar states: of the jobs that had not ended in the last turn.
+    """
 
     def __init__(self, runtime: Runtime, jobs: Jobs) -> None:
         self._runtime = runtime
@@ -45,6 +48,7 @@ class Janitor:
         self._store = Store(runtime.database)
         self._next_purge = 0.0
         self._trouble: str | None = None
+        self.states: tuple[str, ...] = ()
 
     def turn(self) -> int:
         """Look after everything once; how many tasks were put into the queue.
@@ -53,7 +57,9 @@ class Janitor:
         """
         try:
             self._replay()
-            found = sum(self._look_after(job) for job in self._jobs.store.live())
+            live = self._jobs.store.live()
+            self.states = tuple(job.state for job in live)
+            found = sum(self._look_after(job) for job in live)
             found += self._webhooks() + self._deferred()
             self._purge()
         except MaesterError as exc:

@@ -22,14 +22,10 @@ from maester.errors import QueueUnavailable
 from maester.settings import Settings
 
 from . import embedded
+from .queues import CONTROL as CONTROL
+from .queues import ITEMS as ITEMS
+from .queues import QUEUES as QUEUES
 
-CONTROL = "maester-control"
-"""Short work: preparing and ending jobs, webhooks, deferred checks. It goes first."""
-
-ITEMS = "maester-items"
-"""Chunks of jobs."""
-
-QUEUES = (CONTROL, ITEMS)
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 
 _CONNECT_S = 2.0

@@ -14,10 +14,12 @@ import orjson
 
 from maester import ids
 from maester.errors import Cancelled, InternalError, JobTimeout, LedgerError, MaesterError
+from maester.metrics import Meter, families
 from maester.web.errors import error_body
 
+from . import counting
 from .chunks import ChunkStore, LeaseLost, Taken
-from .model import Chunk, Item, Outcome
+from .model import Chunk, Item, ItemState, Outcome
 from .performing import Performer
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ class ChunkRunner:
     :param concurrency: how many at once.
     :param stopping: set when the process is to end.
     :param grace_s: seconds that items under way are given then.
+    :param meter: counts what becomes of items.
     """
 
     def __init__(
@@ -51,12 +54,14 @@ class ChunkRunner:
         concurrency: int,
         stopping: threading.Event,
         grace_s: float,
+        meter: Meter,
     ) -> None:
         self._chunks = chunks
         self._perform = perform
         self._concurrency = concurrency
         self._stopping = stopping
         self._grace_s = grace_s
+        self._meter = meter
         self._done: queue.SimpleQueue[tuple[Item, Outcome | None]] = queue.SimpleQueue()
         self._flight: dict[int, Future[None]] = {}
         self._later: dict[int, float] = {}
@@ -82,7 +87,7 @@ class ChunkRunner:
                 return False  # what is still under way is told by the journal, once this process is dead
             if state == "cancelling":
                 error = Cancelled("The job was cancelled before this was begun.")
-                self._chunks.end_rest(chunk, "cancelled", status_code=error.http_status, result=told(error))
+                self._end_rest(chunk, "cancelled", error)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
         return self._chunks.close(chunk)
@@ -103,17 +108,21 @@ class ChunkRunner:
             ]
             self._flight.clear()
             outcomes, self._outcomes = self._outcomes, []
-            self._chunks.advance(
-                chunk,
-                [
-                    replace(each, state="failed", status_code=status, result=result)
-                    if each.state == "pending" and each.begun
-                    else each
-                    for each in outcomes
-                ],
-            )
-            self._chunks.end_rest(chunk, "failed", status_code=status, result=result)
+            outcomes = [
+                replace(each, state="failed", status_code=status, result=result)
+                if each.state == "pending" and each.begun
+                else each
+                for each in outcomes
+            ]
+            self._chunks.advance(chunk, outcomes)
+            counting.items(self._meter, outcomes)
+            self._end_rest(chunk, "failed", error)
             self._chunks.close(chunk)
+
+    def _end_rest(self, chunk: Chunk, state: ItemState, error: MaesterError) -> None:
+        """End every item that has not ended."""
+        count = self._chunks.end_rest(chunk, state, status_code=error.http_status, result=told(error))
+        counting.rest(self._meter, state, count)
 
     def _work(self, chunk: Chunk, pool: ThreadPoolExecutor) -> tuple[str, bool]:
         """The job's state, and whether nothing is under way any more."""
@@ -166,6 +175,7 @@ class ChunkRunner:
         except LedgerError as exc:
             log.warning("Chunk %d of %s waits for the database: %s", chunk.number, chunk.job_id, exc)
             return False
+        counting.items(self._meter, self._outcomes)
         self._outcomes = []
         return True
 
@@ -192,12 +202,15 @@ class ChunkRunner:
 
     def _one(self, item: Item) -> None:
         outcome: Outcome | None
+        began = time.perf_counter()
         try:
             outcome = self._perform(item)
         except Exception as exc:
             log.error("an item failed for a defect", exc_info=exc)
             error = InternalError(f"{type(exc).__name__}: {exc}")
             outcome = Outcome(item.number, "failed", error.http_status, told(error), cost_usd=None)
+        if outcome is not None:
+            self._meter.observe(families.ITEM_DURATION, (), time.perf_counter() - began)
         self._done.put((item, outcome))
 
 

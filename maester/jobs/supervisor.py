@@ -15,9 +15,11 @@ from typing import NoReturn
 from redis.exceptions import RedisError
 
 from maester.errors import MaesterError, QueueUnavailable
+from maester.metrics import families, metrics_of
 from maester.runtime import Runtime
 
-from . import tasks
+from . import counting, tasks
+from .endpoint import MetricsEndpoint
 from .janitor import Janitor
 from .processes import die_with_parent
 from .queue import QUEUES
@@ -40,6 +42,7 @@ class Supervisor:
     :param processes: how many workers.
     :param burst: whether to end when there is nothing left to do.
     :param watch: called about once a second.
+    :param endpoint: where this worker's metrics are read, entered.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Supervisor:
         processes: int = 1,
         burst: bool = False,
         watch: Callable[[], None] | None = None,
+        endpoint: MetricsEndpoint | None = None,
     ) -> None:
         self._runtime = runtime
         self._jobs = tasks.bind(runtime)
@@ -58,6 +62,8 @@ class Supervisor:
         self._processes = processes
         self._burst = burst
         self._watch = watch
+        self._endpoint = endpoint
+        self._meter = metrics_of(runtime).meter
         self._workers: dict[int, float] = {}
         self._ending = False
         self._start_after = 0.0
@@ -69,6 +75,7 @@ class Supervisor:
         :raises QueueUnavailable: when Redis does not answer at the start.
         """
         self._find_queue()
+        self._meter.count(families.WORKER_FAILURES, amount=0.0)  # known before the first, to be seen growing
         former = {number: signal.signal(number, self._end) for number in (signal.SIGTERM, signal.SIGINT)}
         rounds = 0
         try:
@@ -84,6 +91,7 @@ class Supervisor:
                     rounds += 1
                 if self._watch is not None:
                     self._watch()
+                self._tell()
                 self._rest()
         finally:
             self._end_workers()
@@ -102,6 +110,13 @@ class Supervisor:
                 if time.monotonic() >= until:
                     raise
             time.sleep(0.05)
+
+    def _tell(self) -> None:
+        """Put what this process counts where it can be read, and see to it that it is."""
+        self._meter.take(counting.supervised(len(self._workers), self._janitor.states))
+        self._meter.flush()
+        if self._endpoint is not None:
+            self._endpoint.watch()
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         self._ending = True
@@ -132,6 +147,8 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
             die_with_parent()
+            if self._endpoint is not None:
+                self._endpoint.leave()
             if os.getppid() == parent:
                 JobWorker(self._runtime, self._jobs, self._queues).work(burst=self._burst)
             code = 0
@@ -151,6 +168,7 @@ class Supervisor:
                 if not found:
                     continue
                 if status and not self._ending:
+                    self._meter.count(families.WORKER_FAILURES)
                     log.warning("Worker process %d ended with status %d; another is started.", pid, status)
             del self._workers[pid]
             ended = True

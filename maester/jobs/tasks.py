@@ -18,6 +18,7 @@ from maester.checks import parse_checks, resolve_checks
 from maester.errors import QueueUnavailable
 from maester.evaluation import evaluate_recorded, settle_pending
 from maester.logs import configure
+from maester.metrics import families, metrics_of
 from maester.runtime import Runtime
 
 from . import finishing, preparation, recovery, webhooks
@@ -79,6 +80,9 @@ def run_chunk(job_id: str, number: int) -> None:
     if taken is None:
         return
     runtime.start()
+    meter = metrics_of(runtime).meter
+    if taken.former is not None:
+        meter.count(families.RECOVERIES)
     settings = runtime.settings.jobs
     runner = ChunkRunner(
         jobs.chunks,
@@ -86,6 +90,7 @@ def run_chunk(job_id: str, number: int) -> None:
         concurrency=min(taken.job.concurrency, settings.concurrency),
         stopping=stopping,
         grace_s=settings.grace_s,
+        meter=meter,
     )
     try:
         _run(runtime, jobs, taken, runner)

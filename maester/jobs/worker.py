@@ -13,9 +13,10 @@ from rq import Queue, Worker
 from rq.job import Job as QueuedJob
 from rq.serializers import JSONSerializer
 
+from maester.metrics import metrics_of
 from maester.runtime import Runtime
 
-from . import tasks
+from . import counting, tasks
 from .processes import die_with_parent
 from .service import Jobs
 
@@ -59,11 +60,14 @@ class JobWorker(Worker):
         die_with_parent()
         if os.getppid() != self.pid:
             tasks.stopping.set()
+        meter = metrics_of(self._runtime).meter
+        counting.begun(meter, queue.name, job)
         code = 1
         try:
             execution = self.execution
             if execution is not None and self.perform_job(job, queue, execution):
                 code = 0
+            counting.task(meter, _name(job), "failed" if code else "ok")
         finally:
             try:
                 self._runtime.close()
@@ -72,9 +76,17 @@ class JobWorker(Worker):
 
     def _horse_killed(self, job: QueuedJob, *_: Any) -> None:
         """A task's process died: what it held is free at once, and not only when its time is over."""
-        name = (job.func_name or "").rpartition(".")[2]
+        name = _name(job)
+        meter = metrics_of(self._runtime).meter
+        counting.task(meter, name, "killed")
+        meter.flush()
         if name == tasks.run_chunk.__name__:
             job_id, number = job.args
             self._jobs.chunks.free(job_id, number)
         elif name == tasks.evaluate_pending.__name__:
             self._jobs.queue.release(job.args[0])
+
+
+def _name(job: QueuedJob) -> str:
+    """Which of `maester.jobs.tasks` a task calls."""
+    return (job.func_name or "").rpartition(".")[2]

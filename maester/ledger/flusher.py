@@ -49,9 +49,10 @@ class Settled:
     :ivar document: the record without its content, as JSON, redacted.
     :ivar clean: whether neither of its journal lines held a secret.
     :ivar size: about how many bytes of memory it takes.
+    :ivar since: when it began to wait, by the flusher's clock.
     """
 
-    __slots__ = ("admitted", "clean", "document", "place", "record", "size")
+    __slots__ = ("admitted", "clean", "document", "place", "record", "since", "size")
 
     def __init__(
         self,
@@ -67,6 +68,7 @@ class Settled:
         self.clean = clean
         self.admitted = admitted
         self.place = place
+        self.since = 0.0
         self.size = len(document) + sum(each.length for each in (admitted, place) if each is not None)
 
     def shed(self) -> None:
@@ -134,6 +136,16 @@ class Flusher:
         """For how many seconds nothing was written although something waits."""
         return self._clock() - self._progress_at if self._queue else 0.0
 
+    @property
+    def waiting_s(self) -> float:
+        """For how many seconds the oldest settled inference has waited to be written."""
+        with suppress(IndexError):
+            for at in (0, 1):  # the first may be a mark
+                oldest = self._queue[at]
+                if isinstance(oldest, Settled):
+                    return max(0.0, self._clock() - oldest.since)
+        return 0.0
+
     def start(self) -> None:
         """Start the thread; it first replays what dead processes left."""
         self._stopping = self._ended = False
@@ -152,6 +164,7 @@ class Flusher:
         else:
             self.dropped += 1
             return False
+        settled.since = self._clock()
         self._queue.append(settled)
         return True
 

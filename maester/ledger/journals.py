@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -77,6 +78,33 @@ def inspect(folder: Path, database: Database) -> JournalReport:
         rejected=len(refused),
         lost=tuple(sorted(set(refused) - recorded)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class JournalSizes:
+    """How much is in the journals, by their files alone.
+
+    :param size: bytes of all of them, of them ``abandoned`` of processes that died.
+    :param abandoned_s: seconds since the first of these was last written to; 0 if there is none.
+    """
+
+    size: int
+    abandoned: int
+    abandoned_s: float
+
+
+def measure(folder: Path) -> JournalSizes:
+    """Look at the journals' files without reading them; nothing where there is no folder."""
+    size = abandoned = 0
+    oldest = now = time.time()
+    for path in folder.glob(f"*{SUFFIX}"):
+        with suppress(OSError), path.open("rb") as file:  # one may be done with meanwhile
+            found = os.fstat(file.fileno())
+            size += found.st_size
+            if found.st_size and _free(file.fileno()):
+                abandoned += found.st_size
+                oldest = min(oldest, found.st_mtime)
+    return JournalSizes(size, abandoned, now - oldest)
 
 
 def _free(descriptor: int) -> bool:

@@ -52,6 +52,7 @@ class LedgerSink:
         self._capture = True
         self._journal: Journal | None = None
         self._flusher: Flusher | None = None
+        self._last = dict.fromkeys(_COUNTS, 0)
         self._opening = native.original("_thread", "allocate_lock")()
         self._journal_works = True
         self._clean_words: set[bytes] = set()
@@ -135,11 +136,22 @@ class LedgerSink:
     def counts(self) -> dict[str, int]:
         """What this process took in and where it is; see ``docs/ledger.md``.
 
-        ``unaccounted`` is ``admitted - settled - in_flight`` and must be 0.
+        ``unaccounted`` is ``admitted - settled - in_flight`` and must be 0. Once the sink is closed, it is
+        what had been counted by then.
         """
         journal, flusher = self._journal, self._flusher
         if journal is None or flusher is None:
-            return dict.fromkeys(_COUNTS, 0)
+            return self._last
+        return self._counted(journal, flusher)
+
+    @property
+    def waiting_s(self) -> float:
+        """For how many seconds the oldest settled inference has waited for the database."""
+        flusher = self._flusher
+        return 0.0 if flusher is None else flusher.waiting_s
+
+    @staticmethod
+    def _counted(journal: Journal, flusher: Flusher) -> dict[str, int]:
         admitted, settled, in_flight = journal.counters()
         sweeper = flusher.sweeper
         return {
@@ -167,15 +179,20 @@ class LedgerSink:
         """
         with self._opening:
             journal, flusher = self._journal, self._flusher
+            if journal is not None and flusher is not None:
+                self._last = self._counted(journal, flusher)  # counts never fall, also in between
             self._journal = self._flusher = None
         if flusher is not None and not flusher.stop(CLOSE_TIMEOUT_S):
             log.error("The ledger could not be written to the end; the journal keeps the rest.")
         if journal is not None:
+            if flusher is not None:
+                self._last = self._counted(journal, flusher)
             journal.close()
 
     def forget(self) -> None:
         """In a forked child: leave to the parent what is the parent's."""
         journal, self._journal, self._flusher = self._journal, None, None
+        self._last = dict.fromkeys(_COUNTS, 0)
         self._opening = native.original("_thread", "allocate_lock")()
         if journal is not None:
             journal.abandon()

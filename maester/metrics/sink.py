@@ -1,146 +1,183 @@
-"""Counting finished inferences, and looking once a second at what the ledger counts itself."""
+"""The sink that counts: a request leaves what counts of it, a thread beside the requests does the rest."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
-from functools import lru_cache
+import logging
+import os
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from operator import itemgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maester import incidents
+from maester import native
+from maester.model import Inference
 
-from .families import Families
+from . import families, readings
+from .counting import Counting, Finished
+from .meter import Counts, Meter, Reading
 
 if TYPE_CHECKING:
     from maester.runtime import Runtime
 
-MOST_NAMES = 200
-"""Different values that a label may have; any further one is counted as `OTHER`."""
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable that names the folder in which the processes of one server count together."""
 
-OTHER = "other"
+FLUSH_S = 0.25
+"""Seconds between two rounds of counting: what a killed process loses at most."""
+
 LOOK_S = 1.0
-"""Seconds between two looks at the counts that are not made by inferences."""
+"""Seconds between two looks at what is counted elsewhere."""
 
+MOST_WAITING = 5_000
+"""Inferences that wait for being counted; whoever leaves one more counts them."""
 
-class Names:
-    """Values of a label, of which there are only so many."""
+_MOST_KEYS = 10_000
 
-    def __init__(self) -> None:
-        self._known: set[str] = set()
+_counted_part = itemgetter(*Finished._fields)
 
-    def take(self, name: str | None, *, learn: bool = True) -> str:
-        """The name itself, or `OTHER`.
-
-        :param learn: whether a name not seen before may become a value: not one that a caller made up.
-        """
-        if not name:
-            return OTHER
-        if name in self._known:
-            return name
-        if not learn or len(self._known) >= MOST_NAMES:
-            return OTHER
-        self._known.add(name)
-        return name
+log = logging.getLogger(__name__)
 
 
 class MetricsSink:
-    """The sink ``metrics``; never fails a request and never refuses one."""
+    """The sink ``metrics``; never fails a request and never refuses one.
+
+    :ivar meter: what this process has counted.
+    """
 
     name = "metrics"
 
     def __init__(self) -> None:
-        self.families = families = Families()
-        self._models, self._checks = Names(), Names()
-        self._ledger: Any = None
-        self._seen: dict[str, int] = {}
-        self._closed = threading.Event()
-        # A child is looked up once: prometheus_client's own look-up is most of the cost of counting.
-        self._requests = lru_cache(1024)(families.requests.labels)
-        self._attempts = lru_cache(1024)(families.attempts.labels)
-        self._duration = lru_cache(1024)(families.duration.labels)
-        self._first_chunk = lru_cache(1024)(families.first_chunk.labels)
-        self._tokens = lru_cache(1024)(families.tokens.labels)
-        self._cost = lru_cache(1024)(families.cost.labels)
-        self._evaluations = lru_cache(1024)(families.evaluations.labels)
+        folder = os.environ.get(SHARED)
+        self.meter = Meter(Path(folder) if folder else None)
+        self._counting = Counting()
+        self._sources: list[Callable[[], Iterable[Reading]]] = [readings.of_plugins]
+        self._providers: tuple[str, ...] = ()
+        self._settled: deque[Any] = deque()
+        self._keys: dict[str, str] = {}
+        self._turn = native.original("_thread", "allocate_lock")()
+        self._running: object | None = None
+        _live.add(self)
 
     def bind(self, runtime: Runtime) -> None:
-        """Find the ledger, whose counts are told too."""
-        self._ledger = next((sink for sink in runtime.registry.sinks if sink.name == "ledger"), None)
+        """Find what counts for itself, and the names that labels have from the start."""
+        registry, settings = runtime.registry, runtime.settings
+        self._providers = tuple(registry.providers)
+        models = {deployment.model for alias in settings.models.values() for deployment in alias.deployments}
+        models.update(alias.model for alias in settings.models.values())
+        self._counting = Counting(models, settings.metrics.tags)
+        for sink in registry.sinks:
+            if sink.name == "ledger":
+                self.follow(partial(readings.of_ledger, sink))
+        for placed in registry.stages:
+            if placed.stage.name == "gateway":
+                self.follow(partial(readings.of_gateway, placed.stage, self._counting.models))
+
+    def follow(self, source: Callable[[], Iterable[Reading]]) -> None:
+        """Have what is counted elsewhere in this process read once a second, and before every scrape.
+
+        :param source: gives all of its readings each time; called by any thread, and must not block.
+        """
+        self._sources.append(source)
 
     def start(self) -> None:
-        """Begin to look at the counts; each process does so for itself."""
-        self._seen = {}
-        threading.Thread(target=self._watch, name="maester-metrics", daemon=True).start()
+        """Begin to count beside the requests; each process does so for itself."""
+        if self._running is not None:
+            return
+        running = self._running = object()
+        zeros = Counts()
+        for family in families.FAMILIES:
+            # From a counter that is first seen as 1 Prometheus does not learn that it has grown.
+            if family.kind == "counter" and not family.labels:
+                zeros.count(family, (), 0.0)
+            elif family.labels == ("provider",) and family.kind == "counter":
+                for provider in self._providers:
+                    zeros.count(family, (provider,), 0.0)
+        self.meter.add(zeros)
+        native.original("_thread", "start_new_thread")(self._run, (running,))
+
+    def admit(self, inference: Inference) -> None:
+        """Remember what the caller's key is called, as records do not have it."""
+        caller = inference.caller
+        if caller is not None and len(self._keys) < _MOST_KEYS:
+            self._keys[caller.key_id] = caller.name
 
     def settle(self, record: Mapping[str, Any]) -> None:
-        """Count one finished inference."""
-        provider = record["provider"] or "none"
-        operation = record["operation"]
-        self._requests(operation, provider, record["status"]).inc()
-        self._duration(operation, provider).observe(record["duration_s"] or 0.0)
-        for attempt in record["attempts"]:
-            self._count_attempt(attempt)
-        cost = record["cost"]
-        if cost is not None and record["attempts"]:
-            self._count_cost(provider, record["attempts"][-1], cost)
-        evaluation = record["evaluation"]
-        if evaluation is not None:
-            self.evaluated(record, evaluation["results"])
-        for fault in record["faults"]:
-            self.families.faults.labels(fault["code"]).inc()
+        """Leave one finished inference to be counted."""
+        self._settled.append(_counted_part(record))
+        if self._running is None or len(self._settled) > MOST_WAITING:
+            self.flush()
 
-    def evaluated(self, record: Mapping[str, Any], results: Any) -> None:
-        """Count results of checks."""
-        for result in results:
-            self._evaluations(self._checks.take(result["name"]), result["state"]).inc()
+    def evaluated(self, record: Mapping[str, Any], results: Iterable[Mapping[str, Any]]) -> None:
+        """Leave results of checks to be counted."""
+        self._settled.append(list(results))
+        if self._running is None:
+            self.flush()
+
+    def flush(self, timeout_s: float = 0.0) -> bool:
+        """Count what was left so far, and put it where a scrape finds it, whichever process answers it.
+
+        :param timeout_s: what sinks are given; this one has nothing to wait for.
+        """
+        counts = Counts()
+        with self._turn:
+            try:
+                for _ in range(len(self._settled)):
+                    self._count(counts, self._settled.popleft())
+            finally:
+                self.meter.add(counts)
+        self.meter.flush()
+        return True
 
     def look(self) -> None:
-        """Take over what the ledger and plugins have counted by now."""
-        families = self.families
-        if self._ledger is not None:
-            counts = self._ledger.counts()
-            families.in_flight.set(counts["in_flight"])
-            families.unaccounted.set(counts["unaccounted"])
-            families.queued.set(counts["queued"])
-            families.journal.set(counts["journal_bytes"])
-            for name, counter in families.ledger.items():
-                self._grow(name, counts[name], counter)
-        self._grow("plugin failures", incidents.total(), families.plugin_failures)
+        """`flush`, and take over what is counted elsewhere."""
+        self.flush()
+        with self._turn:
+            self.meter.take([reading for source in self._sources for reading in source()])
+        self.meter.flush()
 
     def close(self) -> None:
-        """End looking."""
-        self._closed.set()
+        """Put everything where it is found; what comes later is put there at once."""
+        self._running = None
+        self.look()
+        self.meter.close()
 
-    def _watch(self) -> None:
-        while not self._closed.wait(LOOK_S):
-            self.look()
+    def forget(self) -> None:
+        """In a forked child: leave to the parent what is the parent's."""
+        self._settled.clear()
+        self._turn = native.original("_thread", "allocate_lock")()
+        self._running = None
 
-    def _grow(self, name: str, now: int, counter: Any) -> None:
-        before = self._seen.get(name, 0)
-        if now > before:
-            counter.inc(now - before)
-        self._seen[name] = now
+    def _run(self, running: object) -> None:
+        sleep = native.original("time", "sleep")
+        rounds = 0
+        while self._running is running:
+            sleep(FLUSH_S)
+            rounds += 1
+            try:
+                if rounds * FLUSH_S % LOOK_S:
+                    self.flush()
+                else:
+                    self.look()
+            except Exception as exc:  # noqa: BLE001 - without this thread nothing would be counted any more
+                log.warning("Metrics could not be counted for a moment: %s", exc)
 
-    def _count_attempt(self, attempt: Mapping[str, Any]) -> None:
-        provider, status = attempt["provider"], attempt["status"]
-        error = attempt["error"]
-        self._attempts(provider, error["code"] if error else status).inc()
-        if attempt["first_chunk_s"] is not None:
-            self._first_chunk(provider).observe(attempt["first_chunk_s"])
-        usage = attempt["usage"]
-        if usage:
-            model = self._model(attempt)
-            for direction in ("input", "output"):
-                count = usage.get(f"{direction}_tokens")
-                if count:
-                    self._tokens(provider, model, direction).inc(count)
+    def _count(self, counts: Counts, left: Any) -> None:
+        if isinstance(left, list):
+            self._counting.evaluated(counts, left)
+        else:
+            done = Finished._make(left)
+            self._counting.count(counts, done, self._keys.get(done.key_id or ""))
 
-    def _count_cost(self, provider: str, attempt: Mapping[str, Any], cost: Mapping[str, Any]) -> None:
-        total = cost["total_cost_usd"]
-        if total is None or not cost["priced"]:
-            self.families.unpriced.labels(provider).inc()
-        if total is not None:
-            self._cost(provider, self._model(attempt)).inc(float(total))
 
-    def _model(self, attempt: Mapping[str, Any]) -> str:
-        return self._models.take(attempt["model"], learn=attempt["status"] == "ok")
+_live: weakref.WeakSet[MetricsSink] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for sink in tuple(_live):
+        sink.forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -36,6 +36,11 @@ class Bulkhead:
         """Calls under way."""
         return self._taken
 
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a place."""
+        return len(self._waiting)
+
     def enter(self, left_s: float, *, patient: bool = False) -> None:
         """Take a place, which is to be given back with `leave`.
 

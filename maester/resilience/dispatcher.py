@@ -43,14 +43,17 @@ LONGEST_S = 600.0
 
 
 class Dispatcher:
-    """Tries again and falls back, for the requests of one process. Safe to share in it."""
+    """Tries again and falls back, for the requests of one process. Safe to share in it.
+
+    :ivar budget: that of retries. :ivar bulkheads: of the providers that have a limit, by name.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings.resilience
         self.budget = RetryBudget(self.settings.retry_budget)
         self._board_path = settings.data_dir / "breakers"
         self._board: Board | None = None
-        self._bulkheads = {
+        self.bulkheads = {
             name: Bulkhead(name, provider.max_in_flight, provider.max_waiting, provider.max_wait_s)
             for name, provider in settings.providers.items()
             if provider.max_in_flight is not None
@@ -82,6 +85,10 @@ class Dispatcher:
         found = self._deployments.get((route.name, route.model))
         return found if found is not None else self._made(route)
 
+    def deployments(self) -> tuple[Deployment, ...]:
+        """All that this process has asked. For any thread, as a gevent's lock is not."""
+        return tuple(self._deployments.copy().values())
+
     def _made(self, route: Route) -> Deployment:
         with self._lock:
             key = (route.name, route.model)
@@ -89,7 +96,7 @@ class Dispatcher:
                 if len(self._deployments) >= _MOST_DEPLOYMENTS:  # names that callers made up, most of them
                     self._deployments.clear()
                 self._deployments[key] = Deployment(
-                    route, self._breaker(route), self._bulkheads.get(route.name)
+                    route, self._breaker(route), self.bulkheads.get(route.name)
                 )
             return self._deployments[key]
 

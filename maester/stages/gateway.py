@@ -42,6 +42,11 @@ class GatewayStage:
         self._cache = runtime.cache
         self._dispatcher = Dispatcher(runtime.settings)
 
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """What calls providers, for those who want to know how these are doing."""
+        return self._dispatcher
+
     def run(self, inference: Inference) -> None:
         """Write ``route``, ``attempts`` and ``response``, or for a stream ``chunks``, and ``cached``.
 

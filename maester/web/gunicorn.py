@@ -122,7 +122,10 @@ def worker_exit(server: Any, worker: Any) -> None:
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Take what a dead worker had in hand off the metrics; what it counted stays."""
+    """Take off the metrics what plugins count in a dead worker with prometheus_client and it had in hand.
+
+    What it counted stays. Maester's own numbers see to that themselves, see `maester.metrics.shared`.
+    """
     folder = os.environ.get(_SHARED)
     for path in glob.glob(f"{glob.escape(folder)}/gauge_live*_{worker.pid}.db") if folder else ():
         os.unlink(path)

@@ -40,12 +40,14 @@ class Idempotency:
     """Which requests were answered before.
 
     :param answers: where their answers are.
+    :ivar replayed: how often this process gave an answer again.
     """
 
     def __init__(self, settings: IdempotencySettings, answers: SavedAnswers) -> None:
         self.enabled = settings.enabled
         self._settings = settings
         self._answers = answers
+        self.replayed = 0
 
     def begin(self, key: str, caller: Caller | None, address: str, body: Any) -> Answer | Reservation:
         """The first answer to this request, or the right to make it.
@@ -75,6 +77,7 @@ class Idempotency:
             )
             conflict.retryable = True
             raise conflict
+        self.replayed += 1
         kept = orjson.loads(found.answer)
         headers = [*((name, value) for name, value in kept["headers"]), ("idempotent-replayed", "true")]
         return Answer(kept["body"].encode(), kept["status"], headers, kept["media"])
