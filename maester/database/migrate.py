@@ -19,6 +19,8 @@ from sqlalchemy.exc import DBAPIError
 
 from maester.errors import LedgerError
 
+from .partitioning import partition_by_day
+
 if TYPE_CHECKING:
     from .engine import Database
 
@@ -53,7 +55,9 @@ def prepare(database: Database) -> None:
 
 
 def upgrade(database: Database) -> str:
-    """Run every migration that is missing; safe while other processes do the same.
+    """Run every migration that is missing, and partition PostgreSQL's tables by day, see `partitions`.
+
+    Safe while other processes do the same.
 
     :returns: the version reached.
     :raises LedgerError: when the database fails, or is newer than this code.
@@ -67,6 +71,7 @@ def upgrade(database: Database) -> str:
             raise LedgerError(_newer(database, found))
         if found != HEAD:
             _run(connection)
+    partition_by_day(database)
     return HEAD
 
 
