@@ -143,11 +143,11 @@ def missing(found: Layout, now: float) -> list[float]:
 def create_missing(transaction: Transaction[Any], now: float) -> int:
     """Make the partitions of today and of the days to come, each day in a transaction of its own.
 
-    Safe in any number of processes at once: one does it, and the others leave it to that one.
+    Safe in any number of processes at once: each day is made by one, and the others wait for it.
 
     :returns: how many days were made.
-    :raises sqlalchemy.exc.DBAPIError: when the database refuses, or does not come to it in `LOCK_S`
-        because somebody reads ``default``; what is made by then stays.
+    :raises sqlalchemy.exc.DBAPIError: when the database refuses, or somebody reads ``default`` for longer
+        than `LOCK_S`, see `busy`; what is made by then stays.
     """
     found = transaction(layout)
     made = 0
@@ -215,9 +215,10 @@ def attach(connection: Connection, table: Table, name: str, start: str, end: str
 
 
 def _create(connection: Connection, *, day: float) -> bool:
-    turn = connection.execute(text("SELECT pg_try_advisory_xact_lock(:id)"), {"id": _TURN}).scalar()
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(LOCK_S * 1000)}")
+    connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": _TURN})
     found = layout(connection)
-    if not turn or found is None or found.covers(day):
+    if found is None or found.covers(day):
         return False
     start, end = f"'{ids.first_of(day)}'", f"'{ids.first_of(day + DAY_S)}'"
     rows = {
