@@ -112,7 +112,7 @@ def ledger(settings: Settings, database: Database) -> Iterator[Finding]:
     from maester.database import migrate
 
     current = migrate.current(database)
-    if current != migrate.HEAD:
+    if not migrate.usable(database):
         state: State = "warn" if database.sqlite else "fail"
         has = "no tables" if current is None else f"schema {current}"
         yield Finding(

@@ -212,8 +212,8 @@ class Ledger:
         self._database.read(lambda connection: connection.execute(text("SELECT 1")).scalar())
 
     def schema_current(self) -> bool:
-        """Whether the database has the schema that this version needs."""
-        return migrate.current(self._database) == migrate.HEAD
+        """Whether the database has a schema that this version can work with."""
+        return migrate.usable(self._database)
 
     def _rows_of_model(self, query: Select[Any], model: str) -> _Rows:
         """Those asked for under a name and those answered under it: each by its index, then merged."""

@@ -134,7 +134,7 @@ def _edges(layout: partitions.Layout) -> list[float]:
     place, days = 0, 1
     while place < len(newest_first):
         edges.append(newest_first[place])
-        place, days = place + days, min(days * 2, MOST_DAYS)
+        place, days = place + days, min(days * 4, MOST_DAYS)
     if starts:
         edges.append(starts[0])
     return sorted(set(edges))
