@@ -156,8 +156,8 @@ def _swap(connection: Connection, end: str) -> None:
         making = _definitions(connection, table)
         connection.exec_driver_sql(f"ALTER TABLE {whole} RENAME TO {old}")
         connection.exec_driver_sql(f"ALTER TABLE {old} RENAME CONSTRAINT pk_{whole} TO pk_{old}")
-        for index in making.indexes:
-            connection.exec_driver_sql(f"ALTER INDEX {index} RENAME TO {index}_{BEFORE}")
+        for index, renamed in making.indexes:
+            connection.exec_driver_sql(f"ALTER INDEX {index} RENAME TO {renamed}")
         connection.exec_driver_sql(
             f"CREATE TABLE {whole} (LIKE {old} INCLUDING ALL EXCLUDING CONSTRAINTS EXCLUDING INDEXES)"
             " PARTITION BY RANGE (request_id)"
@@ -174,21 +174,22 @@ def _swap(connection: Connection, end: str) -> None:
 
 
 class _Making(NamedTuple):
-    """What makes a table's successor: the names of its indexes, and statements in their order."""
+    """What makes a table's successor: its indexes with what they are renamed to, and statements in order."""
 
-    indexes: list[str]
+    indexes: list[tuple[str, str]]
     statements: list[str]
 
 
 def _definitions(connection: Connection, table: Table) -> _Making:
     found = connection.execute(
         text(
-            "SELECT c.relname AS name, pg_get_indexdef(i.indexrelid) AS statement, i.indisprimary AS key,"
+            "SELECT quote_ident(c.relname) AS name, quote_ident(c.relname || :suffix) AS renamed,"
+            " pg_get_indexdef(i.indexrelid) AS statement, i.indisprimary AS key,"
             " (SELECT pg_get_constraintdef(o.oid) FROM pg_constraint o WHERE o.conindid = i.indexrelid) AS it"
             " FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
             " WHERE i.indrelid = to_regclass(:name) ORDER BY c.relname"
         ),
-        {"name": table.name},
+        {"name": table.name, "suffix": f"_{BEFORE}"},
     ).all()
     statements = [f"ALTER TABLE {table.name} ADD CONSTRAINT {row.name} {row.it}" for row in found if row.key]
     statements += [row.statement for row in found if not row.key]
@@ -203,4 +204,4 @@ def _definitions(connection: Connection, table: Table) -> _Making:
     for row in rights:
         option = " WITH GRANT OPTION" if row.passed_on else ""
         statements.append(f"GRANT {row.right} ON {table.name} TO {row.whom}{option}")
-    return _Making([row.name for row in found if not row.key], statements)
+    return _Making([(row.name, row.renamed) for row in found if not row.key], statements)
