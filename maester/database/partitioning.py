@@ -66,7 +66,7 @@ def abandon(connection: Connection) -> None:
 def patiently(work: Callable[[], T]) -> T:
     """Do something again as long as others have what it needs.
 
-    :raises LedgerError: when that is for half a minute, or for another reason.
+    :raises LedgerError: when that is for a minute, or for another reason.
     """
     for _ in range(_TRIES):
         try:
@@ -140,11 +140,10 @@ def _alter(connection: Connection, *, name: str, change: str) -> None:
 
 def _release(connection: Connection) -> None:
     """Take the bounds away."""
-    left = text("SELECT conrelid::regclass::text FROM pg_constraint WHERE conname = ANY(:names)")
+    left = text("SELECT conrelid::regclass::text, conname FROM pg_constraint WHERE conname = ANY(:names)")
     names = [_BOUND.format(table.name) for table in TABLES]
-    for relation in connection.execute(left, {"names": names}).scalars().all():
-        name = relation.removesuffix(f"_{BEFORE}")
-        _alter(connection, name=relation, change=f"DROP CONSTRAINT IF EXISTS {_BOUND.format(name)}")
+    for relation, bound in connection.execute(left, {"names": names}).all():
+        _alter(connection, name=relation, change=f"DROP CONSTRAINT IF EXISTS {bound}")
 
 
 def _swap(connection: Connection, end: str) -> None:

@@ -51,8 +51,6 @@ DEFAULT = "default"
 _TURN = 0x6D6165_64617973
 _SPREAD = "id_spread_s"
 _BOUND = re.compile(r"FROM \((?:MINVALUE|'(.+)')\) TO \('(.+)'\)")
-
-
 _BUSY = frozenset({"55P03", "57014", "40P01"})
 """SQLSTATEs: a lock was not to be had, a statement took too long, a deadlock."""
 _NOT_ALLOWED = "42501"
@@ -113,9 +111,9 @@ def layout(connection: Connection) -> Layout | None:
     return Layout(tuple(parts), max(DAY_S, float(rows[0].spread or 0)))
 
 
-def spread_of(request_id: str, started_at: Any) -> float:
+def spread_of(request_id: Any, started_at: Any) -> float:
     """By how many seconds, in whole days, the start of an inference differs from the time in its id."""
-    made = ids.moment_of(request_id)
+    made = ids.moment_of(str(request_id))  # programs that embed Maester may have given anything
     if made is None or not isinstance(started_at, (int, float)) or not math.isfinite(started_at):
         return math.inf
     return math.ceil(abs(started_at - made) / DAY_S) * DAY_S
