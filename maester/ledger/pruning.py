@@ -27,6 +27,7 @@ from maester.database.partitions import TABLES, Part, Transaction
 from maester.errors import LedgerError
 
 from .codec import decode
+from .rejection import reason
 from .rows import Values, alias_values, forms, tag_values
 from .store import Store
 from .windows import Window, between, by_time, rows_of
@@ -85,11 +86,9 @@ def prune(database: Database, before: float, *, batch: int = BATCH, pause_s: flo
     :raises LedgerError: when the database refuses; that batch is then as it was.
     """
     yield from filter(None, _drop(database.write, before, _DROP_TRIES))
-    for window in by_time(database, None, before, oldest_first=True):
-        work = partial(prune_batch, before=before, limit=batch, window=window)
-        while deleted := database.write(work):
-            yield deleted
-            time.sleep(pause_s)
+    for deleted in _delete(database.write, before, batch):
+        yield deleted
+        time.sleep(pause_s)
 
 
 def _drop(transaction: Transaction[Any], before: float, tries: int) -> Iterator[int]:
@@ -107,13 +106,23 @@ def _drop(transaction: Transaction[Any], before: float, tries: int) -> Iterator[
                 yield transaction(partial(_drop_part, part=part, before=before))
                 break
             except (LedgerError, DBAPIError) as exc:
-                cause = exc.__cause__ if isinstance(exc, LedgerError) else exc
+                cause = (exc.__cause__ or exc) if isinstance(exc, LedgerError) else exc
                 if not partitions.unable(cause):
                     raise
                 if not left:
-                    log.warning("The partition %s cannot be dropped now, and is emptied: %s", part.name, exc)
+                    name, why = part.name, reason(cause)
+                    log.warning("The partition %s cannot be dropped now, and is emptied: %s", name, why)
                     return
                 time.sleep(_DROP_PAUSE_S)
+
+
+def _delete(transaction: Transaction[Any], before: float, batch: int) -> Iterator[int]:
+    """Delete what started before a moment a batch at a time, oldest first; how many each had."""
+    layout = transaction(partitions.layout)
+    for window in between(layout, None, before, oldest_first=True):
+        work = partial(prune_batch, before=before, limit=batch, window=window)
+        while deleted := transaction(work):
+            yield deleted
 
 
 def _drop_part(connection: Connection, *, part: Part, before: float) -> int:
@@ -205,29 +214,23 @@ class Retention:
         if time.monotonic() < self._next:
             return
         end = time.monotonic() + _TURN_S
-        deleted = batch = 0
+        deleted, ended = 0, True
         if self._store.transaction(self._claim):
-            before = time.time() - self._keep_s
-            deleted += self._drop(before)
-            for window in between(
-                self._store.transaction(partitions.layout), None, before, oldest_first=True
-            ):
-                work = partial(prune_batch, before=before, limit=BATCH, window=window)
-                while time.monotonic() < end:
-                    batch = self._store.transaction(work)
-                    deleted += batch
-                    if not batch:
-                        break
+            for count in self._pruned(time.time() - self._keep_s):
+                deleted += count
+                if time.monotonic() >= end:
+                    ended = False
+                    break
         if deleted:
             self.pruned += deleted
             log.info("Deleted %d inferences whose time was over.", deleted)
-        self._next = time.monotonic() + (_REST_S if batch else _IDLE_S)
+        self._next = time.monotonic() + (_IDLE_S if ended else _REST_S)
 
-    def _drop(self, before: float) -> int:
-        if time.monotonic() < self._drop_at:
-            return 0
-        self._drop_at = time.monotonic() + _IDLE_S
-        return sum(_drop(self._store.transaction, before, 1))
+    def _pruned(self, before: float) -> Iterator[int]:
+        if time.monotonic() >= self._drop_at:
+            yield from _drop(self._store.transaction, before, 1)
+            self._drop_at = time.monotonic() + _IDLE_S  # also after one that was not to be had
+        yield from _delete(self._store.transaction, before, BATCH)
 
     def _claim(self, connection: Connection) -> bool:
         now, lease = time.time(), schema.meta.c
