@@ -6,10 +6,13 @@ library seeds again after a fork, and not from a system call each.
 
 from __future__ import annotations
 
+import math
 import random
+import re
 import time
 
 _bits = random.getrandbits
+_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 def request_id() -> str:
@@ -29,3 +32,17 @@ def trace_id() -> str:
 def span_id() -> str:
     """16 lowercase hex digits, never all zero."""
     return f"{_bits(64) or 1:016x}"
+
+
+def moment_of(identifier: str) -> float | None:
+    """When a request id was made, in seconds since the epoch; ``None`` for what is no UUIDv7."""
+    if _UUID7.fullmatch(identifier) is None:
+        return None
+    return int(identifier[:8] + identifier[9:13], 16) / 1000
+
+
+def first_of(moment: float) -> str:
+    """The least of the request ids that are made from a moment on, which also sorts there as text."""
+    milliseconds = math.floor(min(max(0.0, moment * 1000), 2.0**48 - 1))
+    digits = f"{milliseconds:012x}"
+    return f"{digits[:8]}-{digits[8:]}-7000-8000-000000000000"

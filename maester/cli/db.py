@@ -19,7 +19,8 @@ def db() -> None:
 def upgrade(line: CommandLine) -> None:
     """Bring the schema up to date; does nothing where it is.
 
-    SQLite is brought up to date by every start too; PostgreSQL only by this.
+    SQLite is brought up to date by every start too; PostgreSQL only by this, which also partitions its
+    tables by day and makes the partitions of the days to come. Services may run meanwhile.
     """
     from maester.database import Database, migrate  # slow to import
 

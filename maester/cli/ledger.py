@@ -182,7 +182,8 @@ def prune(line: CommandLine, before: float, dry_run: bool, yes: bool, vacuum: bo
     """Delete inferences that are older than an age, with everything that is recorded of them.
 
     They go in small batches, oldest first, so that the service goes on beside it; after Ctrl-C what was
-    not deleted is whole. The space is used again for what comes; --vacuum gives it back to the disk.
+    not deleted is whole. The space is used again for what comes; --vacuum gives it back to the disk. On
+    PostgreSQL whole days are dropped first.
     """
     from maester.ledger import pruning
 

@@ -65,7 +65,7 @@ def on_record(settings: Settings) -> Work | None:
         with closing(Database(settings.ledger_url)) as database:
             if database.path is not None and not database.path.exists():
                 return None
-            if migrate.current(database) != migrate.HEAD:
+            if not migrate.usable(database):
                 return None
             store = JobStore(database, settings.jobs.chunk_size)
             chunks = ChunkStore(database, store, settings.jobs.lease_s)

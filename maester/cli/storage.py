@@ -112,7 +112,7 @@ def ledger(settings: Settings, database: Database) -> Iterator[Finding]:
     from maester.database import migrate
 
     current = migrate.current(database)
-    if current != migrate.HEAD:
+    if not migrate.usable(database):
         state: State = "warn" if database.sqlite else "fail"
         has = "no tables" if current is None else f"schema {current}"
         yield Finding(
@@ -123,8 +123,27 @@ def ledger(settings: Settings, database: Database) -> Iterator[Finding]:
         )
         return
     yield Finding("ledger", "ok", f"{database.display_url}, schema {current}")
+    yield from days(database)
     yield prices(database)
     yield from keys(settings, database)
+
+
+def days(database: Database) -> Iterator[Finding]:
+    """Whether PostgreSQL has the tables by day, and those of the days to come; nothing of SQLite."""
+    from maester.database import partitions
+
+    if database.sqlite:
+        return
+    fix = "Run, as the owner of the tables: maester db upgrade"
+    found = database.read(partitions.layout)
+    if found is None:
+        yield Finding("days", "warn", "the tables are not partitioned by day, so retention deletes rows", fix)
+    elif not found.covers(time.time() + partitions.DAY_S):
+        yield Finding(
+            "days", "warn", "there is no partition for tomorrow: what has none goes to default", fix
+        )
+    else:
+        yield Finding("days", "ok", f"{len(found.parts)} partitions, tomorrow's included")
 
 
 def prices(database: Database) -> Finding:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +20,20 @@ from sqlalchemy.exc import DBAPIError
 
 from maester.errors import LedgerError
 
+from .partitioning import partition_by_day
+
 if TYPE_CHECKING:
     from .engine import Database
 
 HEAD = "0003"
 """The schema version that this code needs: the newest migration's."""
+
+SERVES = "0003"
+"""The oldest version whose code may run on this schema, so that services are replaced after the migration
+and not all at once: the version before, unless a migration takes away what that one needs."""
+
+_SERVES = "schema_serves"
+"""The fact in ``meta`` that says so to the code of older versions."""
 
 _ADVISORY_LOCK = 0x6D616573746572
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -37,23 +47,40 @@ def current(database: Database) -> str | None:
     return database.read(_version)
 
 
+def usable(database: Database) -> bool:
+    """Whether this code may run on the database as it is: at its own schema, or at one that serves it too.
+
+    :raises LedgerError: when the database cannot be asked.
+    """
+
+    def work(connection: Connection) -> bool:
+        found = _version(connection)
+        if found is None or found in _known():
+            return found == HEAD
+        oldest = connection.execute(text("SELECT value FROM meta WHERE name = :name"), {"name": _SERVES})
+        return bool((oldest.scalar() or found) <= HEAD)
+
+    return database.read(work)
+
+
 def prepare(database: Database) -> None:
     """See `Database.prepare`."""
-    if not database.sqlite:
-        _insist(database, current(database))
-        return
     try:
-        found = current(database)
-        if found != HEAD:
-            found = upgrade(database)
+        if usable(database):
+            return
+        if not database.sqlite:
+            raise LedgerError(_unfit(database, current(database)))
+        upgrade(database)
     finally:
-        # Whoever prepares may fork next.
-        database.close()
-    _insist(database, found)
+        if database.sqlite:
+            # Whoever prepares may fork next.
+            database.close()
 
 
 def upgrade(database: Database) -> str:
-    """Run every migration that is missing; safe while other processes do the same.
+    """Run every migration that is missing, and partition PostgreSQL's tables by day, see `partitions`.
+
+    Safe while other processes do the same.
 
     :returns: the version reached.
     :raises LedgerError: when the database fails, or is newer than this code.
@@ -67,16 +94,16 @@ def upgrade(database: Database) -> str:
             raise LedgerError(_newer(database, found))
         if found != HEAD:
             _run(connection)
+            _note_serves(connection)
+    partition_by_day(database)
     return HEAD
 
 
-def _insist(database: Database, found: str | None) -> None:
-    if found == HEAD:
-        return
-    if found is None or found in _known():
-        has = "no tables yet" if found is None else f"schema {found}, and this version needs {HEAD}"
-        raise LedgerError(f"The ledger {database.display_url} has {has}: run `maester db upgrade`.")
-    raise LedgerError(_newer(database, found))
+def _unfit(database: Database, found: str | None) -> str:
+    if found is not None and found not in _known():
+        return _newer(database, found)
+    has = "no tables yet" if found is None else f"schema {found}, and this version needs {HEAD}"
+    return f"The ledger {database.display_url} has {has}: run `maester db upgrade`."
 
 
 def _newer(database: Database, found: str) -> str:
@@ -91,6 +118,13 @@ def _version(connection: Connection) -> str | None:
         return None
     version: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     return version
+
+
+def _note_serves(connection: Connection) -> None:
+    connection.execute(text("DELETE FROM meta WHERE name = :name"), {"name": _SERVES})
+    if SERVES != HEAD:
+        note = text("INSERT INTO meta (name, value, updated_at) VALUES (:name, :value, :now)")
+        connection.execute(note, {"name": _SERVES, "value": SERVES, "now": time.time()})
 
 
 def _known() -> frozenset[str]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Select, or_, select
 
 from maester.database import Database, schema
 
+from . import windows
 from .codec import decode, encode
 from .queries import Filter, conditions, records_of
 from .rows import short
+from .windows import Window
 
 Json = dict[str, Any]
 Position = tuple[float, str]
@@ -34,11 +37,15 @@ def export(database: Database, filters: Filter, after: Position | None = None) -
     :raises LedgerError: when the database cannot be read.
     """
     while True:
-        last, records = database.read(_page(filters, after))
-        yield from records
-        if last is None:
+        since = filters.since if after is None else after[0]
+        found = windows.by_time(database, since, filters.until, oldest_first=True)
+        query = partial(_query, filters, after)
+        rows = windows.rows_of(database, found, query, _PAGE)
+        if not rows:
             return
-        after = last
+        ids = [row.request_id for row in rows]
+        yield from database.read(partial(records_of, ids=ids))
+        after = rows[-1].started_at, rows[-1].request_id
 
 
 def last_exported(path: Path) -> Position | None:
@@ -69,10 +76,8 @@ def line_of(record: Json) -> bytes:
     return encode(record) + b"\n"
 
 
-def _page(
-    filters: Filter, after: Position | None
-) -> Callable[[Connection], tuple[Position | None, list[Json]]]:
-    query = select(_i.request_id, _i.started_at).where(*conditions(filters))
+def _query(filters: Filter, after: Position | None, window: Window) -> Select[Any]:
+    query = select(_i.request_id, _i.started_at).where(*conditions(filters, window))
     if filters.model is not None:
         name = short(filters.model)
         query = query.where(or_(_i.model == name, _i.response_model == name))
@@ -81,14 +86,7 @@ def _page(
         query = query.where(
             _i.started_at >= started_at, or_(_i.started_at > started_at, _i.request_id > request_id)
         )
-    query = query.order_by(_i.started_at, _i.request_id).limit(_PAGE)
-
-    def work(connection: Connection) -> tuple[Position | None, list[Json]]:
-        rows = connection.execute(query).all()
-        last = (rows[-1].started_at, rows[-1].request_id) if rows else None
-        return last, records_of(connection, [row.request_id for row in rows])
-
-    return work
+    return query.order_by(_i.started_at, _i.request_id)
 
 
 def _end_of_lines(file: Any) -> int:

@@ -24,6 +24,7 @@ from . import lines
 from .bound import Bound
 from .codec import encode
 from .journal import Journal, Place
+from .partitioning import Partitioning
 from .pruning import Retention
 from .rejection import keep, reason, write_each
 from .replay import Sweeper
@@ -109,6 +110,7 @@ class Flusher:
         self.bound = Bound(settings, journal, lambda: self.age_s)
         keep_days = settings.keep_days
         self.retention = None if keep_days is None else Retention(store, keep_days)
+        self.partitioning = Partitioning(store)
         self._redactor = redactor
         self._interval_s = settings.flush_interval_s
         self._queue: deque[Settled | _Mark] = deque()
@@ -219,6 +221,7 @@ class Flusher:
             if self._clock() >= self._next_sweep:
                 self._next_sweep = self._clock() + SWEEP_INTERVAL_S
                 self.sweeper.sweep()
+            self.partitioning.turn()
             if self.retention is not None:
                 self.retention.turn()
         except (DBAPIError, LedgerError) as exc:

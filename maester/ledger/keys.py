@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import orjson
@@ -23,6 +23,8 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from maester.database import Database, schema
 from maester.errors import InvalidRequest, LedgerError, NotFound
 from maester.model import Caller
+
+from .windows import by_time, read
 
 log = logging.getLogger(__name__)
 
@@ -130,14 +132,24 @@ class KeyStore:
 
         :raises LedgerError: when the database cannot be read.
         """
-        inferences = schema.inferences.c
-        used = select(func.max(inferences.started_at)).where(inferences.key_id == _k.id).scalar_subquery()
-        query = select(schema.keys, used.label("last_used_at")).order_by(_k.created_at, _k.id)
+        query = select(schema.keys).order_by(_k.created_at, _k.id)
+        keys = self._database.read(lambda connection: [_key(row) for row in connection.execute(query)])
+        used = self._used({key.id for key in keys})
+        return tuple(replace(key, last_used_at=used.get(key.id)) for key in keys)
 
-        def work(connection: Connection) -> tuple[Key, ...]:
-            return tuple(_key(row) for row in connection.execute(query))
-
-        return self._database.read(work)
+    def _used(self, unseen: set[str]) -> dict[str, float]:
+        """When keys were last used, those that were."""
+        inferences = schema.inferences
+        latest = select(func.max(inferences.c.started_at)).where(inferences.c.key_id == _k.id)
+        found: dict[str, float] = {}
+        for window in by_time(self._database):
+            if not unseen:
+                break
+            used = latest.where(*window.of(inferences)).scalar_subquery()
+            query = select(_k.id, used.label("moment")).where(_k.id.in_(unseen), used.is_not(None))
+            found |= {row.id: row.moment for row in read(self._database, query)}
+            unseen = unseen - found.keys()
+        return found
 
     def revoke(self, identifier: str) -> Key:
         """End a key's validity, within two seconds in every process.
@@ -237,7 +249,6 @@ def _key(row: Row[Any]) -> Key:
         models=tuple(orjson.loads(row.models)),
         created_at=row.created_at,
         revoked_at=row.revoked_at,
-        last_used_at=getattr(row, "last_used_at", None),
     )
 
 

@@ -1,4 +1,7 @@
-"""Deleting what is older than is kept: a batch at a time, so that whoever writes or reads waits for little.
+"""Deleting what is older than is kept, so that whoever writes or reads waits for little.
+
+On PostgreSQL the partitions of days that are wholly over are dropped. What is left, and everything on SQLite,
+is deleted a batch at a time.
 
 Everything of an inference goes in one transaction, so that at no moment there is half of one. Its tags
 and aliases stand under keys that begin with their text; they are found by the record, which says what
@@ -12,38 +15,36 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Table, delete, func, select, text, tuple_, update
+from sqlalchemy import Connection, Double, Table, column, delete, func, select, text, tuple_, update
+from sqlalchemy.exc import DBAPIError
 
-from maester.database import Database, schema
+from maester.database import Database, partitions, schema
+from maester.database.partitions import TABLES, Part, Transaction
+from maester.errors import LedgerError
 
 from .codec import decode
+from .rejection import reason
 from .rows import Values, alias_values, forms, tag_values
 from .store import Store
+from .windows import Window, between, by_time, rows_of
 
 log = logging.getLogger(__name__)
 
 BATCH = 200
 """Inferences that one transaction deletes: some ten milliseconds."""
 _KEYS = 300
+_DROP_TRIES = 5
+_DROP_PAUSE_S = 1.0
 _TURN_S = 0.2
 _REST_S = 0.4
 _IDLE_S = 60.0
 _LEASE_S = 120.0
 _LEASE = "pruning"
 _DAY_S = 86_400.0
-
-TABLES = (
-    schema.inferences,
-    schema.documents,
-    schema.attempts,
-    schema.evaluations,
-    schema.inference_tags,
-    schema.aliases,
-)
-"""Every table with rows of an inference, its summary first."""
 
 _i = schema.inferences.c
 _d = schema.documents.c
@@ -66,9 +67,13 @@ def older_than(database: Database, before: float) -> Old:
 
     :raises LedgerError: when the database cannot be read.
     """
-    query = select(func.count(), func.min(_i.started_at)).where(_i.started_at < before)
-    count, oldest = database.read(lambda connection: connection.execute(query).one())
-    return Old(count, oldest)
+    query = select(func.count().label("total"), func.min(_i.started_at).label("oldest"))
+    query = query.where(_i.started_at < before)
+    found = rows_of(
+        database, by_time(database, None, before), lambda window: query.where(*window.of(schema.inferences))
+    )
+    oldest = [row.oldest for row in found if row.oldest is not None]
+    return Old(sum(row.total for row in found), min(oldest, default=None))
 
 
 def prune(database: Database, before: float, *, batch: int = BATCH, pause_s: float = 0.01) -> Iterator[int]:
@@ -80,19 +85,68 @@ def prune(database: Database, before: float, *, batch: int = BATCH, pause_s: flo
     :returns: for each batch how many inferences it deleted.
     :raises LedgerError: when the database refuses; that batch is then as it was.
     """
-    while True:
-        deleted = database.write(lambda connection: prune_batch(connection, before, batch))
-        if not deleted:
-            return
+    yield from filter(None, _drop(database.write, before, _DROP_TRIES))
+    for deleted in _delete(database.write, before, batch):
         yield deleted
         time.sleep(pause_s)
 
 
-def prune_batch(connection: Connection, before: float, limit: int = BATCH) -> int:
-    """Delete up to so many of the oldest inferences that started before a moment; how many there were."""
+def _drop(transaction: Transaction[Any], before: float, tries: int) -> Iterator[int]:
+    """Drop the days before a moment, oldest first; of each how many inferences it had.
+
+    It stops where somebody has the tables for too long, or they belong to another user of the database.
+    What is left is for `prune_batch`.
+    """
+    found = transaction(partitions.layout)
+    for part in found.parts if found is not None else ():
+        if part.end is None or part.end > before:
+            continue
+        for left in reversed(range(tries)):
+            try:
+                yield transaction(partial(_drop_part, part=part, before=before))
+                break
+            except (LedgerError, DBAPIError) as exc:
+                cause = (exc.__cause__ or exc) if isinstance(exc, LedgerError) else exc
+                if not partitions.unable(cause):
+                    raise
+                if not left:
+                    name, why = part.name, reason(cause)
+                    log.warning("The partition %s cannot be dropped now, and is emptied: %s", name, why)
+                    return
+                time.sleep(_DROP_PAUSE_S)
+
+
+def _delete(transaction: Transaction[Any], before: float, batch: int) -> Iterator[int]:
+    """Delete what started before a moment a batch at a time, oldest first; how many each had."""
+    layout = transaction(partitions.layout)
+    for window in between(layout, None, before, oldest_first=True):
+        work = partial(prune_batch, before=before, limit=batch, window=window)
+        while deleted := transaction(work):
+            yield deleted
+
+
+def _drop_part(connection: Connection, *, part: Part, before: float) -> int:
+    inferences = text(partitions.partition(schema.inferences, part.name))
+    latest = select(func.max(column("started_at", Double))).select_from(inferences)
+
+    def over(connection: Connection) -> bool:
+        last = connection.execute(latest).scalar()
+        return last is None or bool(last < before)
+
+    if not over(connection):  # an inference whose id is older than itself: its day is not over yet
+        return 0
+    count: int = connection.execute(select(func.count()).select_from(inferences)).scalar_one()
+    return count if partitions.drop(connection, part, over) else 0
+
+
+def prune_batch(connection: Connection, *, before: float, limit: int, window: Window) -> int:
+    """Delete up to so many of the oldest inferences of a window that started before a moment.
+
+    :returns: how many there were.
+    """
     oldest = (
         select(_i.request_id, _i.started_at, _i.alias, _i.response_id, _i.tags)
-        .where(_i.started_at < before)
+        .where(_i.started_at < before, *window.of(schema.inferences))
         .order_by(_i.started_at)
         .limit(limit)
         .with_for_update(skip_locked=True)  # for PostgreSQL: another process deletes others
@@ -149,7 +203,7 @@ class Retention:
         self._store = store
         self._keep_s = keep_days * _DAY_S
         self._own = f"{os.getpid()}-{os.urandom(8).hex()}"
-        self._next = 0.0
+        self._next = self._drop_at = 0.0
         self.pruned = 0
 
     def turn(self) -> None:
@@ -160,18 +214,23 @@ class Retention:
         if time.monotonic() < self._next:
             return
         end = time.monotonic() + _TURN_S
-        deleted = batch = 0
+        deleted, ended = 0, True
         if self._store.transaction(self._claim):
-            before = time.time() - self._keep_s
-            while time.monotonic() < end:
-                batch = self._store.transaction(lambda connection: prune_batch(connection, before))
-                deleted += batch
-                if not batch:
+            for count in self._pruned(time.time() - self._keep_s):
+                deleted += count
+                if time.monotonic() >= end:
+                    ended = False
                     break
         if deleted:
             self.pruned += deleted
             log.info("Deleted %d inferences whose time was over.", deleted)
-        self._next = time.monotonic() + (_REST_S if batch else _IDLE_S)
+        self._next = time.monotonic() + (_IDLE_S if ended else _REST_S)
+
+    def _pruned(self, before: float) -> Iterator[int]:
+        if time.monotonic() >= self._drop_at:
+            yield from _drop(self._store.transaction, before, 1)
+            self._drop_at = time.monotonic() + _IDLE_S  # also after one that was not to be had
+        yield from _delete(self._store.transaction, before, BATCH)
 
     def _claim(self, connection: Connection) -> bool:
         now, lease = time.time(), schema.meta.c

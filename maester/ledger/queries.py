@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
@@ -17,12 +18,14 @@ from maester.errors import InvalidRequest
 from maester.fingerprint import output_hash
 from maester.record import decimal_text
 
-from . import results
+from . import results, windows
 from .rows import short, short_tag
+from .windows import Window
 
 Json = dict[str, Any]
 Records = list[Json]
 _Rows = list[Row[Any]]
+_Ids = list[str]
 Status = Literal["ok", "error", "cancelled", "interrupted"]
 Verdict = Literal["passed", "failed", "pending", "none"]
 
@@ -97,14 +100,11 @@ class Ledger:
             alias, the newest of them, and ``matches`` says how many there are.
         """
 
-        def work(connection: Connection) -> Json | None:
-            ids = _ids_of(connection, identifier)
-            records = records_of(connection, ids[:1])
-            if not records:
-                return None
-            return {**records[0], "matches": len(ids)} if len(ids) > 1 else records[0]
-
-        return self._database.read(work)
+        ids = self._ids_of(identifier)
+        records = self._records(ids[:1])
+        if not records:
+            return None
+        return {**records[0], "matches": len(ids)} if len(ids) > 1 else records[0]
 
     def list(self, filters: Filter | None = None, cursor: str | None = None, limit: int = 50) -> Page:
         """Summaries of inferences, newest first.
@@ -118,15 +118,23 @@ class Ledger:
         if not 1 <= limit <= LARGEST_PAGE:
             raise InvalidRequest(f"limit must be between 1 and {LARGEST_PAGE}.", param="limit")
         filters = filters or Filter()
-        query = select(schema.inferences).where(*conditions(filters))
+        until = filters.until
+        behind: list[ColumnElement[bool]] = []
         if cursor is not None:
             started_at, request_id = _position(cursor)
-            query = query.where(
+            behind = [
                 _i.started_at <= started_at,
                 or_(_i.started_at < started_at, _i.request_id < request_id),
-            )
-        query = query.order_by(_i.started_at.desc(), _i.request_id.desc()).limit(limit + 1)
-        rows = self._rows(query) if filters.model is None else self._rows_of_model(query, filters.model)
+            ]
+            last = math.nextafter(started_at, math.inf)
+            until = last if until is None else min(until, last)
+        rows: _Rows = []
+        for window in windows.by_time(self._database, filters.since, until):
+            query = select(schema.inferences).where(*conditions(filters, window), *behind)
+            query = _newest_first(query).limit(limit + 1 - len(rows))
+            rows += self._rows(query) if filters.model is None else self._rows_of_model(query, filters.model)
+            if len(rows) > limit:
+                break
         shown = rows[:limit]
         more = len(rows) > limit
         return Page([_summary(row) for row in shown], _cursor(shown[-1]) if more else None)
@@ -138,7 +146,11 @@ class Ledger:
         from a second or two before the last ``recorded_at``, and leave out what was seen.
         """
         query = select(schema.inferences).where(_i.recorded_at > moment).order_by(_i.recorded_at).limit(limit)
-        return [_summary(row) for row in self._rows(query)]
+        found: _Rows = []
+        # What was left by a host that died is recorded when that is back, days after it started.
+        for window in windows.by_time(self._database):
+            found += self._rows(query.where(*window.of(schema.inferences)))
+        return [_summary(row) for row in sorted(found, key=lambda row: row.recorded_at)[:limit]]
 
     def find(self, wanted: str, limit: int = 50) -> Records:
         """Summaries of the inferences that made an output, or that have an id, newest first.
@@ -148,16 +160,18 @@ class Ledger:
         provider's or a trace's.
         """
 
-        def work(connection: Connection) -> Records:
-            ids = _ids_of(connection, wanted)[:limit]
-            matching = or_(
-                _i.output_hash == output_hash(wanted), _i.trace_id == wanted.lower(), _i.request_id.in_(ids)
-            )
-            query = select(schema.inferences).where(matching)
-            query = query.order_by(_i.started_at.desc(), _i.request_id.desc()).limit(limit)
-            return [_summary(row) for row in connection.execute(query)]
-
-        return self._database.read(work)
+        ids = self._ids_of(wanted)[:limit]
+        matching = or_(
+            _i.output_hash == output_hash(wanted), _i.trace_id == wanted.lower(), _i.request_id.in_(ids)
+        )
+        query = _newest_first(select(schema.inferences).where(matching))
+        rows = windows.rows_of(
+            self._database,
+            windows.by_time(self._database),
+            lambda window: query.where(*window.of(schema.inferences)),
+            limit,
+        )
+        return [_summary(row) for row in rows]
 
     def trace(self, identifier: str, limit: int = 1000) -> Records:
         """The whole records of every inference of one trace, oldest first.
@@ -166,28 +180,29 @@ class Ledger:
             that the answer to its submission had.
         """
 
-        def work(connection: Connection) -> Records:
-            query = select(_i.request_id).order_by(_i.started_at, _i.request_id).limit(limit)
-            ids = connection.execute(query.where(_i.trace_id == identifier.lower())).scalars().all()
-            if not ids:
-                own = _ids_of(connection, identifier)[:1]
-                trace = select(_i.trace_id).where(_i.request_id.in_(own))
-                if not own:
-                    job = schema.jobs.c
-                    trace = select(job.trace_id).where(
-                        or_(job.id == identifier, job.request_id == identifier)
-                    )
-                traces = trace.limit(1).scalar_subquery()
-                ids = connection.execute(query.where(_i.trace_id == traces)).scalars().all() or own
-            return records_of(connection, ids)
-
-        return self._database.read(work)
+        ids = self._of_trace(identifier.lower(), limit)
+        if not ids:
+            own = self._ids_of(identifier)[:1]
+            trace = select(_i.trace_id).where(_i.request_id.in_(own))
+            if not own:
+                job = schema.jobs.c
+                trace = select(job.trace_id).where(or_(job.id == identifier, job.request_id == identifier))
+            found = self._rows(trace.limit(1))
+            ids = (self._of_trace(found[0].trace_id, limit) if found and found[0].trace_id else []) or own
+        return self._records(ids)
 
     def totals(self) -> dict[str, int]:
         """How many inferences there are of each status; reads all of them."""
         query = select(_i.status, func.count().label("total")).group_by(_i.status)
-        found = self._database.read(lambda connection: connection.execute(query).all())
-        return dict.fromkeys(STATUSES, 0) | {row.status: row.total for row in found}
+        found = windows.rows_of(
+            self._database,
+            windows.by_time(self._database),
+            lambda window: query.where(*window.of(schema.inferences)),
+        )
+        totals = dict.fromkeys(STATUSES, 0)
+        for row in found:
+            totals[row.status] = totals.get(row.status, 0) + row.total
+        return totals
 
     def ping(self) -> None:
         """Ask the database for the least that it can answer.
@@ -197,8 +212,8 @@ class Ledger:
         self._database.read(lambda connection: connection.execute(text("SELECT 1")).scalar())
 
     def schema_current(self) -> bool:
-        """Whether the database has the schema that this version needs."""
-        return migrate.current(self._database) == migrate.HEAD
+        """Whether the database has a schema that this version can work with."""
+        return migrate.usable(self._database)
 
     def _rows_of_model(self, query: Select[Any], model: str) -> _Rows:
         """Those asked for under a name and those answered under it: each by its index, then merged."""
@@ -208,12 +223,49 @@ class Ledger:
         return sorted((*asked, *answered), key=lambda row: (row.started_at, row.request_id), reverse=True)
 
     def _rows(self, query: Select[Any]) -> _Rows:
-        return self._database.read(lambda connection: list(connection.execute(query)))
+        return windows.read(self._database, query)
+
+    def _records(self, ids: Sequence[str]) -> Records:
+        return self._database.read(lambda connection: records_of(connection, ids))
+
+    def _ids_of(self, identifier: str) -> _Ids:
+        """Request ids that an identifier stands for, newest first; a request id stands for itself alone."""
+        query = select(_i.request_id).where(_i.request_id.in_({identifier, identifier.lower()}))
+        for row in self._rows(query):
+            return [row.request_id]
+        alias = schema.aliases.c
+        query = select(alias.request_id).where(alias.alias == short(identifier))
+        query = query.order_by(alias.started_at.desc(), alias.request_id.desc())
+        found = windows.rows_of(
+            self._database,
+            windows.by_time(self._database),
+            lambda window: query.where(*window.of(schema.aliases)),
+        )
+        return [row.request_id for row in found]
+
+    def _of_trace(self, trace_id: str, limit: int) -> _Ids:
+        """Request ids of a trace, oldest first."""
+        query = select(_i.request_id).where(_i.trace_id == trace_id)
+        query = query.order_by(_i.started_at, _i.request_id)
+        found = windows.rows_of(
+            self._database,
+            windows.by_time(self._database, oldest_first=True),
+            lambda window: query.where(*window.of(schema.inferences)),
+            limit,
+        )
+        return [row.request_id for row in found]
 
 
-def conditions(filters: Filter) -> list[ColumnElement[bool]]:
-    """What holds for the rows that a filter finds, but for the model, which stands in two columns."""
-    found: list[ColumnElement[bool]] = []
+def _newest_first(query: Select[Any]) -> Select[Any]:
+    return query.order_by(_i.started_at.desc(), _i.request_id.desc())
+
+
+def conditions(filters: Filter, window: Window) -> list[ColumnElement[bool]]:
+    """What holds for the rows that a filter finds in a window.
+
+    The model is left out, which stands in two columns.
+    """
+    found = window.of(schema.inferences)
     if filters.since is not None:
         found.append(_i.started_at >= filters.since)
     if filters.until is not None:
@@ -237,29 +289,16 @@ def conditions(filters: Filter) -> list[ColumnElement[bool]]:
             found.append(_i.evaluation != "passed")  # likewise
     if filters.min_cost is not None:
         found.append(_i.cost_usd >= schema.floor_pico(filters.min_cost))
-    found += [_tagged(name, value) for name, value in filters.tags.items()]
+    found += [_tagged(name, value, window) for name, value in filters.tags.items()]
     return found
 
 
-def _tagged(name: str, value: str) -> ColumnElement[bool]:
+def _tagged(name: str, value: str, window: Window) -> ColumnElement[bool]:
     tag = schema.inference_tags.c
     wanted = tag.name == short_tag(name)
     if value:
         wanted = and_(wanted, tag.value == short_tag(value))
-    return _i.request_id.in_(select(tag.request_id).where(wanted))
-
-
-def _ids_of(connection: Connection, identifier: str) -> list[str]:
-    """Request ids that an identifier stands for, newest first; a request id stands for itself alone."""
-    lower = identifier.lower()
-    query = select(_i.request_id).where(_i.request_id.in_({identifier, lower}))
-    found = connection.execute(query).scalars().first()
-    if found is not None:
-        return [found]
-    alias = schema.aliases.c
-    aliases = select(alias.request_id).where(alias.alias == short(identifier))
-    ids = connection.execute(aliases.order_by(alias.started_at.desc(), alias.request_id.desc())).scalars()
-    return list(ids)
+    return _i.request_id.in_(select(tag.request_id).where(wanted, *window.of(schema.inference_tags)))
 
 
 def records_of(connection: Connection, ids: Any) -> list[Json]:

@@ -15,6 +15,7 @@ from maester.checks import MAX_CHECKS, free_label
 from maester.database import Database, schema
 from maester.inference import acceptable
 
+from . import windows
 from .codec import decode
 from .rows import Values, ended_at, evaluation_row, fitting, result_key, verdict
 
@@ -177,13 +178,16 @@ def pending(database: Database, older_than_s: float, limit: int, now: float) -> 
     """
     # In the words and the order of the index on them; grouped, the whole table would be read.
     waiting = (
-        select(_e.request_id)
+        select(_e.request_id, _e.evaluated_at)
         .where(_e.state == literal_column("'pending'"), _e.evaluated_at <= now - older_than_s)
         .order_by(_e.evaluated_at, _e.request_id)
         .limit(min(limit * MAX_CHECKS, 2**31))
     )
-    found = database.read(lambda connection: connection.execute(waiting).scalars().all())
-    return list(dict.fromkeys(found))[:limit]
+    found: list[Row[Any]] = []
+    for window in windows.by_id(database):
+        found += windows.read(database, waiting.where(*window.ids(schema.evaluations)))
+    found.sort(key=lambda row: (row.evaluated_at, row.request_id))
+    return list(dict.fromkeys(row.request_id for row in found))[:limit]
 
 
 def _values(request_id: str, result: Json) -> Values:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Row, or_, select
+from sqlalchemy import Row, Select, and_, or_, select
 
 from maester.database import Database, schema
 
+from . import windows
 from .queries import Filter, conditions
 from .rows import short
+from .windows import Window
 
 _PAGE = 1000
 _WHOLE = 2**64
@@ -82,11 +85,18 @@ class Selection:
 
     def _page(self, last: Row[Any] | None) -> list[Row[Any]]:
         filters = self._filters
+        until = filters.until if last is None else math.nextafter(last.started_at, math.inf)
+        found = windows.by_time(self._database, filters.since, until)
+        return windows.rows_of(self._database, found, lambda window: self._query(last, window), _PAGE)
+
+    def _query(self, last: Row[Any] | None, window: Window) -> Select[Any]:
+        filters = self._filters
         kept = _d.content.is_not(None).label("kept")
+        of_it = and_(_d.request_id == _i.request_id, *window.ids(schema.documents))
         query = (
             select(_i.request_id, _i.started_at, _i.status, _i.operation, kept)
-            .outerjoin(schema.documents, _d.request_id == _i.request_id)
-            .where(*conditions(filters))
+            .outerjoin(schema.documents, of_it)
+            .where(*conditions(filters, window))
         )
         if filters.model is not None:
             name = short(filters.model)
@@ -96,8 +106,7 @@ class Selection:
                 _i.started_at <= last.started_at,
                 or_(_i.started_at < last.started_at, _i.request_id < last.request_id),
             )
-        query = query.order_by(_i.started_at.desc(), _i.request_id.desc()).limit(_PAGE)
-        return self._database.read(lambda connection: list(connection.execute(query)))
+        return query.order_by(_i.started_at.desc(), _i.request_id.desc())
 
 
 def sampled(request_id: str, share: float) -> bool:

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, Table, select
 from sqlalchemy.exc import DBAPIError
 
 from maester import native
-from maester.database import Database, schema
+from maester.database import Database, partitions, schema
 
 from .rows import (
     Values,
@@ -62,8 +62,14 @@ class Store:
         self._statements: dict[tuple[str, int], str] = {}
         self._engine: Engine | None = None
         self._connection: Connection | None = None
+        self._known_spread_s = partitions.DAY_S
         self._lock = native.original("_thread", "allocate_lock")()
         _stores.add(self)
+
+    @property
+    def sqlite(self) -> bool:
+        """Whether it writes into SQLite."""
+        return self._database.sqlite
 
     def write(self, rows: Sequence[Row], *, fit: bool = False) -> None:
         """Write rows in one transaction; those that are there already stay as they are.
@@ -77,6 +83,7 @@ class Store:
             (row.record["request_id"], row.document.decode(), row.content.decode() if row.content else None)
             for row in rows
         ]
+        spread_s = self._spread(records)
         tables: tuple[tuple[Table, list[Values]], ...] = (
             (schema.inferences, [summary_values(record, now) for record in records]),
             (schema.documents, documents),
@@ -89,8 +96,20 @@ class Store:
         def work(connection: Connection) -> None:
             for table, values in tables:
                 self._insert(connection, table, fitting(table, values) if fit else values)
+            if spread_s > self._known_spread_s:
+                partitions.widen(connection, spread_s)
 
         self.transaction(work)
+        self._known_spread_s = max(spread_s, self._known_spread_s)
+
+    def _spread(self, records: Sequence[Mapping[str, Any]]) -> float:
+        """How far these inferences start from the times in their ids: PostgreSQL's readers must know."""
+        if self.sqlite:
+            return 0.0
+        return max(
+            (partitions.spread_of(record["request_id"], record["started_at"]) for record in records),
+            default=0.0,
+        )
 
     def existing(self, ids: list[str]) -> set[str]:
         """Which of these inferences the ledger has."""

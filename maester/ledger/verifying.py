@@ -17,11 +17,12 @@ import orjson
 from sqlalchemy import Connection, Row, Table, func, select, tuple_
 
 from maester.database import Database, schema
+from maester.database.partitions import TABLES
 
 from . import rows
 from .codec import decode
-from .pruning import TABLES
 from .results import merged, rows_of, shown
+from .windows import Window, by_id
 
 Json = Mapping[str, Any]
 
@@ -95,25 +96,24 @@ def verify(
     """
     report = Report()
     report.add(database.read(_damage))
-    after = ""
-    while True:
-        ids = database.read(_ids(after, since))
-        if not ids:
-            break
-        report.add(_certain(database, ids))
-        report.inferences += len(ids)
-        after = ids[-1]
-        if progress is not None:
-            progress(report.inferences)
-    for table in TABLES[1:]:
-        report.add(database.read(_alone(table)))
+    for window in by_id(database):
+        after = ""
+        while ids := database.read(_ids(window, after, since)):
+            report.add(_certain(database, ids))
+            report.inferences += len(ids)
+            after = ids[-1]
+            if progress is not None:
+                progress(report.inferences)
+        for table in TABLES[1:]:
+            report.add(database.read(_alone(table, window)))
     return report
 
 
-def _ids(after: str, since: float | None) -> Callable[[Connection], list[str]]:
-    query = select(_i.request_id).where(_i.request_id > after).order_by(_i.request_id).limit(_PAGE)
+def _ids(window: Window, after: str, since: float | None) -> Callable[[Connection], list[str]]:
+    query = select(_i.request_id).where(_i.request_id > after, *window.ids(schema.inferences))
     if since is not None:
         query = query.where(_i.started_at >= since)
+    query = query.order_by(_i.request_id).limit(_PAGE)
     return lambda connection: list(connection.execute(query).scalars())
 
 
@@ -228,11 +228,11 @@ def _missing(
             yield Problem(check, request_id, f"It is not in {table.name} under {forms[0][0]!r}.")
 
 
-def _alone(table: Table) -> Callable[[Connection], list[Problem]]:
+def _alone(table: Table, window: Window) -> Callable[[Connection], list[Problem]]:
     """Looks for rows of inferences that are not there."""
     column = table.c.request_id
-    there = select(_i.request_id).where(_i.request_id == column).exists()
-    query = select(column, func.count().label("total")).where(~there).group_by(column)
+    there = select(_i.request_id).where(_i.request_id == column, *window.ids(schema.inferences)).exists()
+    query = select(column, func.count().label("total")).where(~there, *window.ids(table)).group_by(column)
 
     def work(connection: Connection) -> list[Problem]:
         return [

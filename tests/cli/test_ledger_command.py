@@ -19,12 +19,11 @@ AGES = (100, 50, 1)
 
 
 @pytest.fixture
-def recorder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
+def recorder(ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
     monkeypatch.chdir(tmp_path)
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    monkeypatch.setenv("MAESTER_LEDGER_URL", url)
+    monkeypatch.setenv("MAESTER_LEDGER_URL", ledger_url)
     monkeypatch.setenv("MAESTER_DATA_DIR", str(tmp_path / "data"))
-    with Recorder(url, tmp_path) as running:
+    with Recorder(ledger_url, tmp_path) as running:
         running.record(*(finished(started_at=time.time() - days * DAY_S) for days in AGES))
         yield running
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, select, text, update
 
 from maester.database import Database, migrate, schema
 from maester.errors import ConfigError, LedgerError
@@ -28,10 +29,15 @@ def test_migrations_lead_to_the_schema_that_the_code_has(ledger_url: str) -> Non
     assert migrate.current(database) is None
     assert migrate.upgrade(database) == migrate.HEAD
     with database.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "include_name": _whole})
         difference = compare_metadata(context, schema.metadata)
     database.close()
     assert difference == []
+
+
+def _whole(name: str | None, kind: str, _: object) -> bool:
+    """Whether it is not a partition: those are no part of the schema."""
+    return kind != "table" or re.search(r"_(default|p\d{8})$", name or "") is None
 
 
 def test_the_newest_migration_is_what_the_code_needs() -> None:
@@ -60,6 +66,38 @@ def test_a_newer_schema_is_refused_and_left_alone(ledger_url: str) -> None:
     with pytest.raises(LedgerError, match="upgrade Maester"):
         migrate.upgrade(database)
     assert migrate.current(database) == "9999"
+    database.close()
+
+
+def test_a_newer_schema_that_serves_this_version_is_worked_with(ledger_url: str) -> None:
+    """Services are replaced after the migration, one by one: those of the version before go on meanwhile."""
+    database = Database(ledger_url)
+    migrate.upgrade(database)
+    with database.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    assert not migrate.usable(database)
+    with database.begin() as connection:
+        connection.execute(
+            insert(schema.meta).values(name="schema_serves", value=migrate.HEAD, updated_at=1.0)
+        )
+    assert migrate.usable(database)
+    database.prepare()
+    with database.begin() as connection:
+        connection.execute(update(schema.meta).values(value="9998"))
+    assert not migrate.usable(database)
+    database.close()
+
+
+def test_a_migration_says_whom_its_schema_serves(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrate, "SERVES", "0002")
+    database = Database(ledger_url)
+    migrate.upgrade(database)
+    monkeypatch.setattr(migrate, "HEAD", "0002")
+    monkeypatch.setattr(migrate, "_known", lambda: frozenset({"0001", "0002"}))
+    assert migrate.usable(database)
+    monkeypatch.setattr(migrate, "HEAD", "0001")
+    monkeypatch.setattr(migrate, "_known", lambda: frozenset({"0001"}))
+    assert not migrate.usable(database)
     database.close()
 
 
