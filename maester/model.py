@@ -225,12 +225,14 @@ class Chunk:
         dialect is not OpenAI's.
     :param usage: cumulative usage, on the piece (usually the last) that reports it.
     :param usage_only: the piece exists only to report usage and carries no choice.
+    :param more: another piece came together with this one, so that both can go out together.
     """
 
     body: Mapping[str, Any]
     native: Sequence[Mapping[str, Any]] = ()
     usage: Usage | None = None
     usage_only: bool = False
+    more: bool = False
 
     @classmethod
     def of(cls, text: str, *, finish_reason: str | None = None, usage: Usage | None = None) -> Chunk:

@@ -1,7 +1,7 @@
 """An HTTP/1.1 answer read from a socket (RFC 9112), with timeouts that hold.
 
-Every ``recv`` is given what is left of its limit, so that neither a head nor a body that drips one
-byte at a time outlasts them. Bytes are handed on as they arrive.
+Every read is given the moment that ends it (see `maester.providers.arrivals`), so that neither a head nor
+a body that drips one byte at a time outlasts its limit. Bytes are handed on as they arrive.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from maester.errors import BadProviderResponse, ProviderError, ProviderTimeout, ProviderUnavailable
-from maester.interrupts import receive
 
+from .arrivals import PIECE, arrivals_at
 from .inflate import CODINGS, Inflate
 from .terms import Terms
 
@@ -38,7 +38,6 @@ it after one without having said so; by then that shows, and nothing is sent int
 
 _HEAD_LIMIT = 131_072
 _LINE_LIMIT = 8192
-_PIECE = 65_536
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
 _KEEP_ALIVE = re.compile(r"timeout=([0-9]{1,6})")
@@ -66,6 +65,7 @@ class Answer:
 
     __slots__ = (
         "_after_data",
+        "_arrivals",
         "_beginning",
         "_buffer",
         "_chunked",
@@ -86,6 +86,7 @@ class Answer:
         self.headers: Mapping[str, str] = {}
         self._sock = sock
         self._terms = terms
+        self._arrivals = arrivals_at(sock)
         self._ending: Ending | None = ending
         self._buffer = b""
         self._beginning = b""
@@ -171,7 +172,7 @@ class Answer:
         try:
             for piece in self:
                 size += len(piece)
-                if size > _PIECE:
+                if size > PIECE:
                     break
         except ProviderError:
             # Reading has hung up already; what would have come is of no interest.
@@ -184,12 +185,14 @@ class Answer:
         """Hang up, unless the body was read to its end."""
         ending, self._ending = self._ending, None
         if ending is not None:
+            self._arrivals.close()
             ending.end(0)
 
     def _finish(self) -> None:
         """The body is complete: the connection can serve again, if nothing else came with it."""
         ending, self._ending = self._ending, None
         if ending is not None:
+            self._arrivals.close()
             hint = _KEEP_ALIVE.search(self.headers.get("keep-alive", ""))
             # A second less than the server says, since its clock began before this one.
             seconds = int(hint[1]) - 1 if hint else _KEEP_ALIVE_S
@@ -320,14 +323,9 @@ class Answer:
 
     def _receive(self, until: float, seconds: float, what: str, which: str) -> bytes:
         terms = self._terms
-        now = time.monotonic()
         deadline = terms.deadline
-        left = (until if until < deadline else deadline) - now
         try:
-            if left <= 0:
-                raise TimeoutError
-            self._sock.settimeout(left)
-            data = receive(self._sock, _PIECE)
+            return self._arrivals.receive(until if until < deadline else deadline)
         except TimeoutError as exc:
             self.close()
             late = terms.late()
@@ -341,7 +339,6 @@ class Answer:
                 self._check_stale(True)
                 raise self._gone(f"ended the connection without answering ({exc})") from exc
             raise self._bad(f"broke off its answer ({exc})") from exc
-        return data
 
     def _check_stale(self, is_reset: bool) -> None:
         """Tell a connection closed before the request from one closed after it.

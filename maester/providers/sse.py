@@ -14,6 +14,9 @@ from maester.errors import BadProviderResponse
 
 from .http1 import RECEIVED_LIMIT
 
+END = b"[DONE]"
+"""What OpenAI sends when there is no more."""
+
 EVENT_LIMIT = 8_000_000
 """Bytes that one event, or one line, may have."""
 
@@ -26,11 +29,13 @@ class Event(NamedTuple):
     :param data: its ``data`` lines, joined with line feeds.
     :param name: its ``event`` field; ``message`` when it has none.
     :param id: the last ``id`` that the stream has given.
+    :param more: whether another event came together with this one, other than the `END` of it all.
     """
 
     data: bytes
     name: str = "message"
     id: str = ""
+    more: bool = False
 
 
 class _Lines:
@@ -93,13 +98,14 @@ def events(pieces: Iterable[bytes], provider: str) -> Iterator[Event]:
     name = last_id = ""
     first = True
     for piece in pieces:
+        ready: list[tuple[bytes, str, str]] = []
         for line in cutter.feed(piece, carriage_returns=True):
             if first:
                 first = False
                 line = line.removeprefix(_BYTE_ORDER_MARK)
             if not line:
                 if data:
-                    yield Event(data[0] if len(data) == 1 else b"\n".join(data), name or "message", last_id)
+                    ready.append((data[0] if len(data) == 1 else b"\n".join(data), name or "message", last_id))
                     data = []
                     size = 0
                 name = ""
@@ -118,6 +124,9 @@ def events(pieces: Iterable[bytes], provider: str) -> Iterator[Event]:
                     name = value.decode("utf-8", "replace")
                 elif field == b"id" and b"\0" not in value:
                     last_id = value.decode("utf-8", "replace")
+        last = len(ready) - 1
+        for at, parts in enumerate(ready):
+            yield Event(*parts, at < last and ready[at + 1][0] != END)
 
 
 def lines(pieces: Iterable[bytes], provider: str) -> Iterator[bytes]:

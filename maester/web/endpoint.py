@@ -108,5 +108,5 @@ class Endpoint:
         events = EventStream(stream, writer, service.ping_s, sock=sock, drain=drain)
         response = stream_response(events, inference, self._dialect)
         if held is not None:
-            response.response = KeptStream(events, response, held)
+            response.pieces = KeptStream(events, response, held)
         return response

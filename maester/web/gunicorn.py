@@ -78,6 +78,7 @@ def command(server: ServerSettings) -> list[str]:
 
 def post_worker_init(worker: Any) -> None:
     """Refuse to be reachable without any key; else begin with what a worker before has left behind."""
+    from . import garbage
     from .auth import check_exposure
     from .service import service_of
 
@@ -93,6 +94,7 @@ def post_worker_init(worker: Any) -> None:
     with suppress(LedgerError):  # the first request would ask too, and could then be refused
         service.runtime.keys.any()
     sys.setswitchinterval(_SWITCH_S)
+    garbage.tune()
     _drain_on_term(service.drain)
 
 

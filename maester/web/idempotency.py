@@ -22,7 +22,7 @@ from maester.model import Caller, Inference
 from maester.settings import IdempotencySettings
 
 from .answer import Answer
-from .events import PING, EventStream
+from .events import EventStream
 
 _HOLD_S = 900.0
 """Seconds for which a request holds its key that never came to its end, because its process died: longer
@@ -143,7 +143,7 @@ class KeptStream(Iterator[bytes]):
 
     def __next__(self) -> bytes:
         written = next(self._events)
-        if written is not PING and self._room >= 0:  # one piece too many, by which it shows
+        if self._room >= 0:  # one piece too many, by which it shows
             self._room -= len(written)
             self._parts.append(written)
         if self._events.ended and self._held is not None:
