@@ -50,6 +50,7 @@ class Chain:
         self._opening = tuple(step for at, step in steps if at < Slot.METER)
         self._closing = self._from[Slot.METER]
         self._watchers = tuple(step for _, step in steps if step.on_chunk is not None)
+        self.watched = bool(self._watchers)
         self.names = tuple(step.name for _, step in steps)
 
     def run(self, inference: Inference, start: Slot = Slot.TRACE) -> Inference:
@@ -165,7 +166,8 @@ class InferenceStream(Iterator[Chunk]):
             raise StopIteration
         try:
             chunk = next(inference.chunks)
-            self._chain.watch(inference, chunk)
+            if self._chain.watched:
+                self._chain.watch(inference, chunk)
             return chunk
         except StopIteration:
             failure: MaesterError | None = None

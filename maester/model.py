@@ -1,7 +1,7 @@
 """The values that travel through the chain.
 
-Everything here is plain data: frozen and slotted but for `Inference`, the one mutable envelope, in
-which every field has one writer. Money is `Decimal` in USD, durations are seconds, moments are
+Everything here is plain data, frozen and slotted but for `Chunk`, and for `Inference`, the one mutable
+envelope, in which every field has one writer. Money is `Decimal` in USD, durations are seconds, moments are
 seconds since the epoch, tokens are counts.
 
 Maester's own dialect is OpenAI's chat completion: messages, parameters, answers and chunks are
@@ -216,9 +216,12 @@ class Response:
         return cls(model=model, output=text, finish_reason="stop", usage=usage)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Chunk:
     """One piece of a streamed answer.
+
+    It is not to be changed. It is not frozen either: that would make it three times as slow to make, for
+    every piece of every stream.
 
     :param body: OpenAI's ``chat.completion.chunk``.
     :param native: the provider's own events behind this piece (each with its ``type``), when its

@@ -25,11 +25,12 @@ _NEVER = float("inf")
 class Arrivals(Protocol):
     """What one connection brings."""
 
-    def receive(self, until: float) -> bytes:
+    def receive(self, seconds: float, deadline: float) -> bytes:
         """The next bytes; none when the other side has ended the connection.
 
-        :param until: ``time.monotonic()`` value until which they must be here.
-        :raises TimeoutError: when they are not.
+        :param seconds: how long to wait for them.
+        :param deadline: ``time.monotonic()`` value at which waiting ends in any case.
+        :raises TimeoutError: when they have not come by then.
         """
         ...
 
@@ -53,8 +54,8 @@ class _InThread:
     def __init__(self, sock: Any) -> None:
         self._sock = sock
 
-    def receive(self, until: float) -> bytes:
-        left = until - time.monotonic()
+    def receive(self, seconds: float, deadline: float) -> bytes:
+        left = min(seconds, deadline - time.monotonic())
         if left <= 0:
             raise TimeoutError
         self._sock.settimeout(left)
@@ -67,27 +68,43 @@ class _InThread:
 class _OnLoop:
     """Where a greenlet waits, gevent's loop does."""
 
-    __slots__ = ("_greenlet", "_hub", "_pending", "_readable", "_rings_at", "_sock", "_timer", "_until")
+    __slots__ = (
+        "_current",
+        "_greenlet",
+        "_hub",
+        "_pending",
+        "_readable",
+        "_rings_at",
+        "_sock",
+        "_timer",
+        "_until",
+    )
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
         sock.settimeout(None)
         self._pending = getattr(sock, "pending", None)
-        self._hub = sys.modules["gevent"].get_hub()
+        gevent = sys.modules["gevent"]
+        self._current = gevent.getcurrent
+        self._hub = gevent.get_hub()
         self._readable = self._hub.loop.io(sock.fileno(), 1)
         self._timer: Any = None
         self._rings_at = _NEVER
         self._until = _NEVER
         self._greenlet: Any = None
 
-    def receive(self, until: float) -> bytes:
+    def receive(self, seconds: float, deadline: float) -> bytes:
+        now = time.monotonic()
+        until = now + seconds
+        if until > deadline:
+            until = deadline
         # Asked also before what is here already is taken: bytes without end must not outlast the limit.
-        if until <= time.monotonic():
+        if until <= now:
             raise TimeoutError
         self._until = until
         if until < self._rings_at:
             self._set(until)
-        self._greenlet = sys.modules["greenlet"].getcurrent()
+        self._greenlet = self._current()
         try:
             if self._pending is None or not self._pending():
                 self._hub.wait(self._readable)

@@ -32,6 +32,9 @@ _RESET_S = 1.0
 """Seconds after sending in which a reset means that nobody read the request: a round trip, at most."""
 
 _RESET_POLL_S = 0.005
+_SLACK_S = 0.001
+"""Seconds by which a timer may ring early."""
+
 _REST_S = 0.05
 """Seconds of rest for a connection after a streamed answer. Some servers, llama.cpp's among them, close
 it after one without having said so; by then that shows, and nothing is sent into the closing."""
@@ -39,6 +42,7 @@ it after one without having said so; by then that shows, and nothing is sent int
 _HEAD_LIMIT = 131_072
 _LINE_LIMIT = 8192
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
 _KEEP_ALIVE = re.compile(r"timeout=([0-9]{1,6})")
 _DIGITS = re.compile(r"[0-9]{1,18}")
@@ -149,7 +153,8 @@ class Answer:
                 piece = self._next_chunked() if self._chunked else self._next_plain()
                 if self._inflate is None:
                     if piece:
-                        self._note(piece)
+                        if len(self._beginning) < RECEIVED_LIMIT:
+                            self._note(piece)
                         yield piece
                     continue
                 try:
@@ -209,7 +214,7 @@ class Answer:
             if len(buffer) > _HEAD_LIMIT:
                 self._beginning = buffer
                 raise self._bad(f"sent more than {_HEAD_LIMIT} bytes of headers")
-            data = self._receive(until, seconds, "no answer", "first byte timeout")
+            data = self._receive(until - time.monotonic(), seconds, "no answer", "first byte timeout")
             if not data:
                 if not buffer:
                     self._check_stale(False)
@@ -268,13 +273,18 @@ class Answer:
         """The next bytes of a chunked body: all whose frames have arrived."""
         out: list[bytes] = []
         while True:
-            rest = self._take_chunks(self._buffer, out)
-            self._buffer = rest
-            if self._ending is None or out:
-                return out[0] if len(out) == 1 else b"".join(out)
+            rest = self._buffer
+            if rest:
+                rest = self._buffer = self._take_chunks(rest, out)
+                if self._ending is None or out:
+                    return out[0] if len(out) == 1 else b"".join(out)
             data = self._receive_body()
             if not data:
                 raise self._bad("ended its answer before the last chunk of it")
+            if not (rest or self._left or self._after_data or self._trailers):
+                whole = _whole_chunk(data)
+                if whole:
+                    return whole
             self._buffer = rest + data
 
     def _take_chunks(self, data: bytes, out: list[bytes]) -> bytes:
@@ -319,17 +329,17 @@ class Answer:
 
     def _receive_body(self) -> bytes:
         seconds = self._terms.idle_s
-        return self._receive(time.monotonic() + seconds, seconds, "silence inside the answer", "idle timeout")
+        return self._receive(seconds, seconds, "silence inside the answer", "idle timeout")
 
-    def _receive(self, until: float, seconds: float, what: str, which: str) -> bytes:
+    def _receive(self, left: float, seconds: float, what: str, which: str) -> bytes:
+        """The next bytes, within what is left of the `seconds` that there were."""
         terms = self._terms
-        deadline = terms.deadline
         try:
-            return self._arrivals.receive(until if until < deadline else deadline)
+            return self._arrivals.receive(left, terms.deadline)
         except TimeoutError as exc:
             self.close()
             late = terms.late()
-            if until < deadline:
+            if time.monotonic() < terms.deadline - _SLACK_S:
                 name = terms.provider
                 late = ProviderTimeout(f"Provider {name}: {what} for {seconds:g} s ({which}).", provider=name)
             late.received = self._received()
@@ -369,6 +379,17 @@ class Answer:
             status=self.status or None,
             received=self._received(),
         )
+
+
+def _whole_chunk(data: bytes) -> bytes:
+    """The content of the one whole chunk that `data` is, as most of a stream are; empty if it is not."""
+    size = _CHUNK.match(data)
+    if size is None:
+        return b""
+    begin = size.end()
+    length = int(size[1], 16)
+    whole = len(data) == begin + length + 2 and data.endswith(b"\r\n")
+    return data[begin:-2] if whole else b""
 
 
 def _parse_head(head: str) -> tuple[int, int, dict[str, str]]:

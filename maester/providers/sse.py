@@ -78,6 +78,11 @@ class _Lines:
                 raise too_long(self._provider, self.rest())
         return lines
 
+    @property
+    def waits(self) -> bool:
+        """Whether the next piece is not the beginning of a line."""
+        return bool(self._rest) or self._skip_line_feed
+
     def rest(self) -> bytes:
         """What came after the last line end."""
         return b"".join(self._rest)
@@ -98,6 +103,16 @@ def events(pieces: Iterable[bytes], provider: str) -> Iterator[Event]:
     name = last_id = ""
     first = True
     for piece in pieces:
+        if (
+            piece.startswith(b"data: ")
+            and piece.find(b"\n") == len(piece) - 2
+            and piece.endswith(b"\n")
+            and b"\r" not in piece
+            and not (data or name or cutter.waits)
+        ):  # one event with one line, as most are
+            first = False
+            yield Event(piece[6:-2], "message", last_id)
+            continue
         ready: list[tuple[bytes, str, str]] = []
         for line in cutter.feed(piece, carriage_returns=True):
             if first:

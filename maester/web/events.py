@@ -187,7 +187,7 @@ class EventStream(Iterator[bytes]):
 
     def _hung_up(self) -> None:
         self._gone = True
-        if self._work is not None:
+        if self._work is not None and self._may_stop():
             self._work.stop()
 
     def _read_rest(self) -> None:

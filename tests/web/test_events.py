@@ -11,7 +11,8 @@ from maester.model import Chunk, Inference, Request, Usage
 from maester.runtime import Runtime
 from maester.web import create_app
 from maester.web.chat import ChatWriter
-from maester.web.events import PING, EventStream
+from maester.web.events import EventStream
+from maester.web.pings import PING
 from maester.web.intake import Intake
 from support.upstream import STREAM_HEAD, Pause, Upstream, chunk, chunk_body, event, stream_events
 
