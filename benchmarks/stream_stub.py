@@ -79,7 +79,9 @@ def serve(port: int, pieces: int, gap_s: float, first_s: float) -> None:
     open_files()
     before, after = _framed(_event({"content": "@0000000000.000000"})).split(b"@0000000000.000000")
     usage = {"prompt_tokens": 24, "completion_tokens": pieces, "total_tokens": 24 + pieces}
-    end = _framed(_event({}, "stop")) + _framed(_event({}, usage=usage)) + _framed(b"data: [DONE]\n\n") + _LAST
+    end = (
+        _framed(_event({}, "stop")) + _framed(_event({}, usage=usage)) + _framed(b"data: [DONE]\n\n") + _LAST
+    )
     # All waits of one kind are equally long, so that both queues are in the order in which they are due.
     starting: deque[tuple[float, _Answer]] = deque()
     running: deque[tuple[float, _Answer]] = deque()

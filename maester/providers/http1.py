@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from maester.errors import BadProviderResponse, ProviderError, ProviderTimeout, ProviderUnavailable
 
 from .arrivals import PIECE, arrivals_at
+from .framing import parse_head, whole_chunk
 from .inflate import CODINGS, Inflate
 from .terms import Terms
 
@@ -41,8 +42,6 @@ it after one without having said so; by then that shows, and nothing is sent int
 
 _HEAD_LIMIT = 131_072
 _LINE_LIMIT = 8192
-_STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?")
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
 _KEEP_ALIVE = re.compile(r"timeout=([0-9]{1,6})")
 _DIGITS = re.compile(r"[0-9]{1,18}")
@@ -224,7 +223,7 @@ class Answer:
             buffer += data
         self._buffer = buffer[end + 4 :]
         try:
-            return _parse_head(buffer[:end].decode("latin-1"))
+            return parse_head(buffer[:end].decode("latin-1"))
         except ValueError as exc:
             self._beginning = buffer
             raise self._bad(f"did not answer in HTTP/1.1: {exc}") from exc
@@ -282,7 +281,7 @@ class Answer:
             if not data:
                 raise self._bad("ended its answer before the last chunk of it")
             if not (rest or self._left or self._after_data or self._trailers):
-                whole = _whole_chunk(data)
+                whole = whole_chunk(data)
                 if whole:
                     return whole
             self._buffer = rest + data
@@ -379,34 +378,3 @@ class Answer:
             status=self.status or None,
             received=self._received(),
         )
-
-
-def _whole_chunk(data: bytes) -> bytes:
-    """The content of the one whole chunk that `data` is, as most of a stream are; empty if it is not."""
-    size = _CHUNK.match(data)
-    if size is None:
-        return b""
-    begin = size.end()
-    length = int(size[1], 16)
-    whole = len(data) == begin + length + 2 and data.endswith(b"\r\n")
-    return data[begin:-2] if whole else b""
-
-
-def _parse_head(head: str) -> tuple[int, int, dict[str, str]]:
-    """Minor version, status, headers.
-
-    :raises ValueError: saying what is wrong.
-    """
-    lines = head.split("\r\n")
-    first = _STATUS_LINE.fullmatch(lines[0])
-    if first is None:
-        raise ValueError(f"its first line is {lines[0][:80]!r}")
-    headers: dict[str, str] = {}
-    for line in lines[1:]:
-        name, colon, value = line.partition(":")
-        if not colon or not name or name[0] in " \t" or name[-1] in " \t":
-            raise ValueError(f"a header of it is {line[:80]!r}")
-        name = name.lower()
-        value = value.strip(" \t")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return int(first[1]), int(first[2]), headers

@@ -120,7 +120,9 @@ def events(pieces: Iterable[bytes], provider: str) -> Iterator[Event]:
                 line = line.removeprefix(_BYTE_ORDER_MARK)
             if not line:
                 if data:
-                    ready.append((data[0] if len(data) == 1 else b"\n".join(data), name or "message", last_id))
+                    ready.append(
+                        (data[0] if len(data) == 1 else b"\n".join(data), name or "message", last_id)
+                    )
                     data = []
                     size = 0
                 name = ""

@@ -100,10 +100,10 @@ class Endpoint:
             raise Cancelled("The caller went away before the answer began.") from None
         inference = stream.inference
         if inference.error is not None or self._writer is None:
-            response: Response = failure_response(inference, self._dialect, arrived)
+            failure = failure_response(inference, self._dialect, arrived)
             if held is not None:
-                held.settle(response, response.get_data(), inference)
-            return response
+                held.settle(failure, failure.get_data(), inference)
+            return failure
         writer = self._writer(inference, asked)
         events = EventStream(stream, writer, service.ping_s, sock=sock, drain=drain)
         response = stream_response(events, inference, self._dialect)

@@ -68,7 +68,7 @@ def failure_event(inference: Inference) -> bytes:
     return event({"error": openai_error(inference.error)})
 
 
-def stream_response(events: EventStream, inference: Inference, dialect: Dialect = "openai") -> Response:
+def stream_response(events: EventStream, inference: Inference, dialect: Dialect = "openai") -> PushedResponse:
     """The answer that passes a stream on."""
     headers = identity(inference, dialect)
     cached = inference.cached is not None and inference.cached.hit

@@ -22,6 +22,8 @@ from maester.errors import ConfigError, LedgerError
 from maester.logs import configure
 from maester.settings import ServerSettings
 
+from . import handles
+
 APPLICATION = "wsgi:app"
 BOOT_FAILED = 4
 """Exit status of a worker at which gunicorn's master gives up instead of starting another."""
@@ -156,11 +158,13 @@ def _drain_on_term(drain: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, handle)
 
 
-if "gunicorn.arbiter" in sys.modules:  # else nobody is about to serve
-    _share_counts()
 _settings = early()
 _server = _settings.server
 configure(_settings)
+if "gunicorn.arbiter" in sys.modules:  # else nobody is about to serve
+    _share_counts()
+    if _server.worker_class == "gevent":
+        handles.allow(_server.connections)
 
 bind = address_of(_server)
 workers = _server.workers
