@@ -4,7 +4,7 @@ A canned provider yields chunks that are parsed already; nothing goes over a net
 attempt and the stream over it, "written" adds the events of one dialect, "passed on" adds the thread
 between provider and client. Memory is what an open stream holds after its first piece.
 
-    python benchmarks/streams.py [--pieces 200] [--streams 100] [--rounds 7]
+    python benchmarks/pieces.py [--pieces 200] [--streams 100] [--rounds 7]
 """
 
 from __future__ import annotations

@@ -135,7 +135,6 @@ class Order:
     :param ramp_s: seconds in which the streams are opened, evenly.
     :param settle_s: seconds after that which are not counted.
     :param pid: the process whose CPU time and memory are of interest; 0 for none.
-    :param once: whether a stream that ends is not followed by another.
     """
 
     port: int

@@ -125,7 +125,8 @@ def main() -> None:
         for name in arguments.cases.split(","):
             started = time.monotonic()
             rows = [round_of(CASES[name], arguments.seconds, Path(folder)) for _ in range(arguments.rounds)]
-            found[name] = {key: round(statistics.median(row[key] for row in rows), 2) for key in rows[0]}
+            medians = {key: statistics.median(row[key] for row in rows) for key in rows[0]}
+            found[name] = {key: round(value, 2) for key, value in medians.items() if value == value}
             print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
     print(json.dumps(found, indent=1))
 
