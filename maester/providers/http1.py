@@ -33,9 +33,6 @@ _RESET_S = 1.0
 """Seconds after sending in which a reset means that nobody read the request: a round trip, at most."""
 
 _RESET_POLL_S = 0.005
-_SLACK_S = 0.001
-"""Seconds by which a timer may ring early."""
-
 _REST_S = 0.05
 """Seconds of rest for a connection after a streamed answer. Some servers, llama.cpp's among them, close
 it after one without having said so; by then that shows, and nothing is sent into the closing."""
@@ -333,12 +330,14 @@ class Answer:
     def _receive(self, left: float, seconds: float, what: str, which: str) -> bytes:
         """The next bytes, within what is left of the `seconds` that there were."""
         terms = self._terms
+        deadline = terms.deadline
+        ends_before = time.monotonic() + left < deadline
         try:
-            return self._arrivals.receive(left, terms.deadline)
+            return self._arrivals.receive(left, deadline)
         except TimeoutError as exc:
             self.close()
             late = terms.late()
-            if time.monotonic() < terms.deadline - _SLACK_S:
+            if ends_before:
                 name = terms.provider
                 late = ProviderTimeout(f"Provider {name}: {what} for {seconds:g} s ({which}).", provider=name)
             late.received = self._received()
