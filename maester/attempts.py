@@ -75,6 +75,7 @@ class RunningAttempt:
         if reason is not None:
             self.span.attributes["reason"] = reason
         inference.spans.append(self.span)
+        self.place = (inference, self.span)
 
     def ask(self, produce: Callable[[Call], Any]) -> Any:
         """Call the provider with the request, and with the trace as seen from this attempt."""
@@ -87,7 +88,7 @@ class RunningAttempt:
 
     def within(self, act: Callable[..., Any], *arguments: Any) -> Any:
         """Run something of the provider's, so that spans it opens stand under this attempt."""
-        token = current.set((self.inference, self.span))
+        token = current.set(self.place)
         try:
             return act(*arguments)
         finally:
@@ -204,7 +205,11 @@ class AttemptStream(Iterator[Chunk]):
         return self._attempt.begun
 
     def __next__(self) -> Chunk:
-        chunk, self._first = self._first or self._advance(), None
+        chunk = self._first
+        if chunk is not None:
+            self._first = None
+            return chunk
+        chunk = self._advance()
         if chunk is None:
             raise StopIteration
         return chunk
@@ -223,9 +228,15 @@ class AttemptStream(Iterator[Chunk]):
         if not self._open:
             return None
         try:
-            chunk: Chunk | None = self._attempt.within(next, self._source, None)
+            # As `within`, but without another call for every piece.
+            token = current.set(self._attempt.place)
+            try:
+                chunk: Chunk | None = next(self._source, None)
+            finally:
+                current.reset(token)
             if chunk is not None:
-                self._attempt.arrived()
+                if self._assembler.empty:
+                    self._attempt.arrived()
                 self._assembler.add(chunk)
             elif self._assembler.empty:
                 raise BadProviderResponse(f"{self._attempt.route.name} ended its stream without a piece.")

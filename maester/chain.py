@@ -9,7 +9,7 @@ from typing import Any
 
 from .contracts import Slot
 from .errors import REFUSALS, Cancelled, InternalError, MaesterError
-from .interrupts import is_interrupt
+from .interrupts import Stopped, is_interrupt
 from .model import Chunk, Fault, Inference, Receipt
 from .registration import PlacedStage
 from .tracing import Span, current
@@ -17,6 +17,7 @@ from .tracing import Span, current
 _AFTER_ERROR = (Slot.METER, Slot.LOG)
 """What follows an error: what was spent before it is counted, and all of it is recorded."""
 
+_STOPPED = "The request was stopped before it was complete."
 _WENT_AWAY = "The caller went away before the answer was complete."
 
 
@@ -49,6 +50,7 @@ class Chain:
         self._opening = tuple(step for at, step in steps if at < Slot.METER)
         self._closing = self._from[Slot.METER]
         self._watchers = tuple(step for _, step in steps if step.on_chunk is not None)
+        self.watched = bool(self._watchers)
         self.names = tuple(step.name for _, step in steps)
 
     def run(self, inference: Inference, start: Slot = Slot.TRACE) -> Inference:
@@ -86,7 +88,7 @@ class Chain:
         try:
             self._walk(inference, steps)
         except BaseException:
-            inference.error = Cancelled("The request was stopped before it was complete.")
+            inference.error = Cancelled(_STOPPED)
             # The stage that was stopped is not begun again, unless it is what makes the record.
             begun = {receipt.stage for receipt in inference.receipts}
             with suppress(Exception):
@@ -164,7 +166,8 @@ class InferenceStream(Iterator[Chunk]):
             raise StopIteration
         try:
             chunk = next(inference.chunks)
-            self._chain.watch(inference, chunk)
+            if self._chain.watched:
+                self._chain.watch(inference, chunk)
             return chunk
         except StopIteration:
             failure: MaesterError | None = None
@@ -172,7 +175,7 @@ class InferenceStream(Iterator[Chunk]):
             failure = exc
         except BaseException as exc:
             if is_interrupt(exc):
-                self._stop("The request was stopped before it was complete.")
+                self._stop(_WENT_AWAY if isinstance(exc, Stopped) else _STOPPED)
                 raise
             failure = wrap(exc, "gateway")  # a provider's plugin may raise anything
         if self._deserted:
@@ -199,7 +202,9 @@ class InferenceStream(Iterator[Chunk]):
 
     def _finish(self) -> None:
         self._open = False
-        chunks = self.inference.chunks
+        # Let go of here: what makes the pieces knows the inference, and only a full collection of garbage,
+        # which stops every other stream meanwhile, would find a ring of them.
+        chunks, self.inference.chunks = self.inference.chunks, None
         if chunks is not None:
             close = getattr(chunks, "close", None)
             if close is not None:

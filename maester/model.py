@@ -1,7 +1,7 @@
 """The values that travel through the chain.
 
-Everything here is plain data: frozen and slotted but for `Inference`, the one mutable envelope, in
-which every field has one writer. Money is `Decimal` in USD, durations are seconds, moments are
+Everything here is plain data, frozen and slotted but for `Chunk`, and for `Inference`, the one mutable
+envelope, in which every field has one writer. Money is `Decimal` in USD, durations are seconds, moments are
 seconds since the epoch, tokens are counts.
 
 Maester's own dialect is OpenAI's chat completion: messages, parameters, answers and chunks are
@@ -216,21 +216,26 @@ class Response:
         return cls(model=model, output=text, finish_reason="stop", usage=usage)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Chunk:
     """One piece of a streamed answer.
+
+    It is not to be changed. It is not frozen either: that would make it three times as slow to make, for
+    every piece of every stream.
 
     :param body: OpenAI's ``chat.completion.chunk``.
     :param native: the provider's own events behind this piece (each with its ``type``), when its
         dialect is not OpenAI's.
     :param usage: cumulative usage, on the piece (usually the last) that reports it.
     :param usage_only: the piece exists only to report usage and carries no choice.
+    :param more: another piece came together with this one, so that both can go out together.
     """
 
     body: Mapping[str, Any]
     native: Sequence[Mapping[str, Any]] = ()
     usage: Usage | None = None
     usage_only: bool = False
+    more: bool = False
 
     @classmethod
     def of(cls, text: str, *, finish_reason: str | None = None, usage: Usage | None = None) -> Chunk:

@@ -1,7 +1,7 @@
 """An HTTP/1.1 answer read from a socket (RFC 9112), with timeouts that hold.
 
-Every ``recv`` is given what is left of its limit, so that neither a head nor a body that drips one
-byte at a time outlasts them. Bytes are handed on as they arrive.
+Every read is given the moment that ends it (see `maester.providers.arrivals`), so that neither a head nor
+a body that drips one byte at a time outlasts its limit. Bytes are handed on as they arrive.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from maester.errors import BadProviderResponse, ProviderError, ProviderTimeout, ProviderUnavailable
-from maester.interrupts import receive
 
+from .arrivals import PIECE, arrivals_at
+from .framing import parse_head, whole_chunk
 from .inflate import CODINGS, Inflate
 from .terms import Terms
 
@@ -38,8 +39,6 @@ it after one without having said so; by then that shows, and nothing is sent int
 
 _HEAD_LIMIT = 131_072
 _LINE_LIMIT = 8192
-_PIECE = 65_536
-_STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
 _KEEP_ALIVE = re.compile(r"timeout=([0-9]{1,6})")
 _DIGITS = re.compile(r"[0-9]{1,18}")
@@ -66,6 +65,7 @@ class Answer:
 
     __slots__ = (
         "_after_data",
+        "_arrivals",
         "_beginning",
         "_buffer",
         "_chunked",
@@ -86,6 +86,7 @@ class Answer:
         self.headers: Mapping[str, str] = {}
         self._sock = sock
         self._terms = terms
+        self._arrivals = arrivals_at(sock)
         self._ending: Ending | None = ending
         self._buffer = b""
         self._beginning = b""
@@ -148,7 +149,8 @@ class Answer:
                 piece = self._next_chunked() if self._chunked else self._next_plain()
                 if self._inflate is None:
                     if piece:
-                        self._note(piece)
+                        if len(self._beginning) < RECEIVED_LIMIT:
+                            self._note(piece)
                         yield piece
                     continue
                 try:
@@ -171,7 +173,7 @@ class Answer:
         try:
             for piece in self:
                 size += len(piece)
-                if size > _PIECE:
+                if size > PIECE:
                     break
         except ProviderError:
             # Reading has hung up already; what would have come is of no interest.
@@ -184,12 +186,14 @@ class Answer:
         """Hang up, unless the body was read to its end."""
         ending, self._ending = self._ending, None
         if ending is not None:
+            self._arrivals.close()
             ending.end(0)
 
     def _finish(self) -> None:
         """The body is complete: the connection can serve again, if nothing else came with it."""
         ending, self._ending = self._ending, None
         if ending is not None:
+            self._arrivals.close()
             hint = _KEEP_ALIVE.search(self.headers.get("keep-alive", ""))
             # A second less than the server says, since its clock began before this one.
             seconds = int(hint[1]) - 1 if hint else _KEEP_ALIVE_S
@@ -206,7 +210,7 @@ class Answer:
             if len(buffer) > _HEAD_LIMIT:
                 self._beginning = buffer
                 raise self._bad(f"sent more than {_HEAD_LIMIT} bytes of headers")
-            data = self._receive(until, seconds, "no answer", "first byte timeout")
+            data = self._receive(until - time.monotonic(), seconds, "no answer", "first byte timeout")
             if not data:
                 if not buffer:
                     self._check_stale(False)
@@ -216,7 +220,7 @@ class Answer:
             buffer += data
         self._buffer = buffer[end + 4 :]
         try:
-            return _parse_head(buffer[:end].decode("latin-1"))
+            return parse_head(buffer[:end].decode("latin-1"))
         except ValueError as exc:
             self._beginning = buffer
             raise self._bad(f"did not answer in HTTP/1.1: {exc}") from exc
@@ -265,13 +269,18 @@ class Answer:
         """The next bytes of a chunked body: all whose frames have arrived."""
         out: list[bytes] = []
         while True:
-            rest = self._take_chunks(self._buffer, out)
-            self._buffer = rest
-            if self._ending is None or out:
-                return out[0] if len(out) == 1 else b"".join(out)
+            rest = self._buffer
+            if rest:
+                rest = self._buffer = self._take_chunks(rest, out)
+                if self._ending is None or out:
+                    return out[0] if len(out) == 1 else b"".join(out)
             data = self._receive_body()
             if not data:
                 raise self._bad("ended its answer before the last chunk of it")
+            if not (rest or self._left or self._after_data or self._trailers):
+                whole = whole_chunk(data)
+                if whole:
+                    return whole
             self._buffer = rest + data
 
     def _take_chunks(self, data: bytes, out: list[bytes]) -> bytes:
@@ -316,22 +325,19 @@ class Answer:
 
     def _receive_body(self) -> bytes:
         seconds = self._terms.idle_s
-        return self._receive(time.monotonic() + seconds, seconds, "silence inside the answer", "idle timeout")
+        return self._receive(seconds, seconds, "silence inside the answer", "idle timeout")
 
-    def _receive(self, until: float, seconds: float, what: str, which: str) -> bytes:
+    def _receive(self, left: float, seconds: float, what: str, which: str) -> bytes:
+        """The next bytes, within what is left of the `seconds` that there were."""
         terms = self._terms
-        now = time.monotonic()
         deadline = terms.deadline
-        left = (until if until < deadline else deadline) - now
+        ends_before = time.monotonic() + left < deadline
         try:
-            if left <= 0:
-                raise TimeoutError
-            self._sock.settimeout(left)
-            data = receive(self._sock, _PIECE)
+            return self._arrivals.receive(left, deadline)
         except TimeoutError as exc:
             self.close()
             late = terms.late(sent=True)
-            if until < deadline:
+            if ends_before:
                 name = terms.provider
                 late = ProviderTimeout(f"Provider {name}: {what} for {seconds:g} s ({which}).", provider=name)
             late.received = self._received()
@@ -341,7 +347,6 @@ class Answer:
                 self._check_stale(True)
                 raise self._gone(f"ended the connection without answering ({exc})") from exc
             raise self._bad(f"broke off its answer ({exc})") from exc
-        return data
 
     def _check_stale(self, is_reset: bool) -> None:
         """Tell a connection closed before the request from one closed after it.
@@ -373,23 +378,3 @@ class Answer:
             received=self._received(),
             sent=True,
         )
-
-
-def _parse_head(head: str) -> tuple[int, int, dict[str, str]]:
-    """Minor version, status, headers.
-
-    :raises ValueError: saying what is wrong.
-    """
-    lines = head.split("\r\n")
-    first = _STATUS_LINE.fullmatch(lines[0])
-    if first is None:
-        raise ValueError(f"its first line is {lines[0][:80]!r}")
-    headers: dict[str, str] = {}
-    for line in lines[1:]:
-        name, colon, value = line.partition(":")
-        if not colon or not name or name[0] in " \t" or name[-1] in " \t":
-            raise ValueError(f"a header of it is {line[:80]!r}")
-        name = name.lower()
-        value = value.strip(" \t")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return int(first[1]), int(first[2]), headers

@@ -166,7 +166,7 @@ class OpenAI:
         unfinished: dict[int, bool] = {}
         for event in sse.events(incoming, self.name):
             data = event.data
-            if data == b"[DONE]":
+            if data == sse.END:
                 if not unfinished:
                     client.bad("with a stream that has no choice in it")
                 incoming.drain(DRAIN_S)
@@ -181,7 +181,7 @@ class OpenAI:
                 client.bad("with choices in its stream that are no list", data)
             reported = body.get("usage")
             usage = usage_of(reported) if reported is not None else None
-            yield Chunk(body, usage=usage, usage_only=usage is not None and not choices)
+            yield Chunk(body, (), usage, usage is not None and not choices, event.more)
         if self._done_marker or not unfinished or any(unfinished.values()):
             client.bad("with a stream that ends without [DONE]: the answer is cut off")
 

@@ -14,6 +14,9 @@ from maester.errors import BadProviderResponse
 
 from .http1 import RECEIVED_LIMIT
 
+END = b"[DONE]"
+"""What OpenAI sends when there is no more."""
+
 EVENT_LIMIT = 8_000_000
 """Bytes that one event, or one line, may have."""
 
@@ -26,11 +29,13 @@ class Event(NamedTuple):
     :param data: its ``data`` lines, joined with line feeds.
     :param name: its ``event`` field; ``message`` when it has none.
     :param id: the last ``id`` that the stream has given.
+    :param more: whether another event came together with this one, other than the `END` of it all.
     """
 
     data: bytes
     name: str = "message"
     id: str = ""
+    more: bool = False
 
 
 class _Lines:
@@ -73,6 +78,11 @@ class _Lines:
                 raise too_long(self._provider, self.rest())
         return lines
 
+    @property
+    def waits(self) -> bool:
+        """Whether the next piece is not the beginning of a line."""
+        return bool(self._rest) or self._skip_line_feed
+
     def rest(self) -> bytes:
         """What came after the last line end."""
         return b"".join(self._rest)
@@ -93,13 +103,26 @@ def events(pieces: Iterable[bytes], provider: str) -> Iterator[Event]:
     name = last_id = ""
     first = True
     for piece in pieces:
+        if (
+            piece.startswith(b"data: ")
+            and piece.find(b"\n") == len(piece) - 2
+            and piece.endswith(b"\n")
+            and b"\r" not in piece
+            and not (data or name or cutter.waits)
+        ):  # one event with one line, as most are
+            first = False
+            yield Event(piece[6:-2], "message", last_id)
+            continue
+        ready: list[tuple[bytes, str, str]] = []
         for line in cutter.feed(piece, carriage_returns=True):
             if first:
                 first = False
                 line = line.removeprefix(_BYTE_ORDER_MARK)
             if not line:
                 if data:
-                    yield Event(data[0] if len(data) == 1 else b"\n".join(data), name or "message", last_id)
+                    ready.append(
+                        (data[0] if len(data) == 1 else b"\n".join(data), name or "message", last_id)
+                    )
                     data = []
                     size = 0
                 name = ""
@@ -118,6 +141,9 @@ def events(pieces: Iterable[bytes], provider: str) -> Iterator[Event]:
                     name = value.decode("utf-8", "replace")
                 elif field == b"id" and b"\0" not in value:
                     last_id = value.decode("utf-8", "replace")
+        last = len(ready) - 1
+        for at, parts in enumerate(ready):
+            yield Event(*parts, at < last and ready[at + 1][0] != END)
 
 
 def lines(pieces: Iterable[bytes], provider: str) -> Iterator[bytes]:

@@ -51,25 +51,6 @@ class Answer:
         return () if environ["REQUEST_METHOD"] == "HEAD" else (self.body,)
 
 
-class StreamAnswer:
-    """An answer that is given out in pieces while it is made; a WSGI application like `Answer`.
-
-    :param pieces: what is sent; its ``close``, if it has one, is called at the end, also an early one.
-    """
-
-    __slots__ = ("headers", "media", "pieces", "status_code")
-
-    def __init__(self, pieces: Iterable[bytes], headers: Iterable[tuple[str, str]], media: str) -> None:
-        self.pieces = pieces
-        self.status_code = 200
-        self.media = media
-        self.headers: Headers = [("content-type", media), *headers]
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        start_response(_status_line(self.status_code), self.headers)
-        return self.pieces
-
-
 @lru_cache(maxsize=64)
 def _status_line(status: int) -> str:
     try:

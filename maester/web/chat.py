@@ -68,7 +68,8 @@ class ChatWriter:
             body = {**self._missing, **body}
         if not self._include_usage:
             if "usage" in body:
-                body = {name: value for name, value in body.items() if name != "usage"}
+                body = body.copy()
+                del body["usage"]
             return event(body)
         if chunk.usage_only:
             self._reported = True

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from .answer import AFTERWARDS
 from .heads import MOST_BYTES, read_head, write_head
@@ -57,14 +57,16 @@ class Connection:
 
     __slots__ = (
         "_app",
+        "_bare",
         "_base",
         "_buffer",
+        "_chunked",
         "_closing",
         "_counted",
-        "_headers",
+        "_head",
+        "_left",
         "_schemes",
         "_sock",
-        "_status",
         "begun",
         "sent",
         "waiting_since",
@@ -85,8 +87,9 @@ class Connection:
         self._counted = counted
         self._buffer = b""
         self._closing = self.sent = self.begun = False
-        self._status = ""
-        self._headers: list[tuple[str, str]] = []
+        self._bare = self._chunked = False
+        self._head = b""
+        self._left = 0
         self.waiting_since: float | None = time.monotonic()
 
     def serve(self) -> None:
@@ -152,7 +155,7 @@ class Connection:
         afterwards: list[Callable[[], None]] = []
         environ[AFTERWARDS] = afterwards
         self.sent = False
-        self._status = ""
+        self._head = b""
         answer: Iterable[bytes] = ()
         try:
             answer = self._app(environ, self._start_response)
@@ -178,38 +181,37 @@ class Connection:
     ) -> Callable[[bytes], object]:
         if self.sent and exc_info:
             raise exc_info[1].with_traceback(exc_info[2])
-        self._status, self._headers = status, headers
-        return _no_write
+        length = next((int(value) for name, value in headers if name.lower() == "content-length"), None)
+        self._bare = status.startswith(_WITHOUT_BODY)
+        self._chunked = length is None and not self._bare
+        self._left = 0 if self._bare else length or 0
+        self._head = write_head(status, headers, chunked=self._chunked, closing=self._closing)
+        return self._write
+
+    def _write(self, piece: bytes) -> None:
+        """Send a piece of the answer, the first one together with the head."""
+        if self._bare or not piece:
+            return
+        head, self._head = self._head, b""
+        self.sent = True
+        self._left -= len(piece)
+        if self._chunked:
+            piece = b"%x\r\n%b\r\n" % (len(piece), piece)
+        if head and len(piece) > _JOINED_BODY:
+            _send_all(self._sock, head)
+            head = b""
+        _send_all(self._sock, head + piece if head else piece)
 
     def _send(self, answer: Iterable[bytes]) -> None:
-        headers, status = self._headers, self._status
-        length = next((int(value) for name, value in headers if name.lower() == "content-length"), None)
-        bare = status.startswith(_WITHOUT_BODY)
-        chunked = length is None and not bare
-        sent = 0
-        head = b""
         for piece in answer:
-            if not self.sent:
-                head = write_head(self._status, self._headers, chunked=chunked, closing=self._closing)
-                self.sent = True
-            if bare or not piece:
-                continue
-            sent += len(piece)
-            if chunked:
-                piece = b"%x\r\n%b\r\n" % (len(piece), piece)
-            if head and len(piece) > _JOINED_BODY:
-                _send_all(self._sock, head)
-                head = b""
-            _send_all(self._sock, head + piece if head else piece)
-            head = b""
-        if not self.sent:
-            head = write_head(self._status, self._headers, chunked=chunked, closing=self._closing)
-            self.sent = True
-        if chunked:
-            head += b"0\r\n\r\n"
-        if head:
-            _send_all(self._sock, head)
-        if length is not None and sent != length:
+            self._write(piece)
+        if not (self.sent or self._head):
+            raise RuntimeError("the application did not begin an answer")
+        self.sent = True
+        rest = self._head + b"0\r\n\r\n" if self._chunked else self._head
+        if rest:
+            _send_all(self._sock, rest)
+        if not self._chunked and self._left:
             self._closing = True  # and the client sees that something is missing
 
 
@@ -254,7 +256,3 @@ def _send_all(sock: Any, data: bytes) -> None:
     sent = sock.send(data)
     if sent < len(data):
         sock.sendall(memoryview(data)[sent:])
-
-
-def _no_write(data: bytes) -> NoReturn:
-    raise NotImplementedError("write() of WSGI is for applications of before 2003; return an iterable")

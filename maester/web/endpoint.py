@@ -14,11 +14,11 @@ from maester.jobs.submission import idempotency_key
 from maester.model import Inference
 
 from . import intake
-from .answer import AFTERWARDS, Answer, StreamAnswer
+from .answer import AFTERWARDS, Answer
 from .answers import failure_response, headers_of, json_response
 from .body import read_json
 from .errors import Dialect
-from .events import EventStream, Writer, stream_response
+from .events import EventStream, StreamAnswer, Writer, stream_response
 from .hangups import hang_ups
 from .idempotency import KeptStream, Reservation
 from .intake import Intake

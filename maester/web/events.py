@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import _thread
 import errno
-import queue
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
@@ -18,18 +17,21 @@ from maester.chain import InferenceStream
 from maester.interrupts import Stoppable, Stopped
 from maester.model import Chunk, Inference
 
-from .answer import StreamAnswer
+from .answer import Headers
 from .answers import identity, summary
 from .errors import Dialect, openai_error
 from .hangups import hang_ups
+from .pings import Voice, kept_up
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 Json = dict[str, Any]
 
-PING = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"
 
-AHEAD = 64
-"""Pieces that are read ahead of a client."""
+_MOST = 65_536
+"""Bytes from which on pieces that came together are written without waiting for the last of them."""
 
 DRAINS = 100
 """Streams of one process that are read to their end at once although their clients went away."""
@@ -75,17 +77,47 @@ def stream_response(events: EventStream, inference: Inference, dialect: Dialect 
         ("x-accel-buffering", "no"),
         ("x-maester-attempts", "0" if cached else str(len(inference.attempts) + 1)),
     )
-    return StreamAnswer(events, headers, "text/event-stream; charset=utf-8")
+    return StreamAnswer(events, headers)
+
+
+class StreamAnswer:
+    """An answer that writes itself, with what WSGI gives for it, and not when the server asks for more.
+
+    So it can also say something while there is nothing to pass on. A server that gives nothing to write with
+    asks for the pieces itself.
+
+    :ivar pieces: the stream, or an iterator over it.
+    """
+
+    __slots__ = ("_events", "headers", "media", "pieces", "status_code")
+
+    def __init__(self, events: EventStream, headers: Headers) -> None:
+        self._events = events
+        self.pieces: Iterator[bytes] = events
+        self.status_code = 200
+        self.media = "text/event-stream; charset=utf-8"
+        self.headers: Headers = [("content-type", self.media), *headers]
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        write: Any = start_response("200 OK", self.headers)
+        if not callable(write):
+            return self.pieces
+        try:
+            self._events.pass_on(self.pieces, write)
+        finally:
+            self.pieces.close()  # type: ignore[attr-defined]
+        return ()
 
 
 class EventStream(Iterator[bytes]):
-    """Reads a stream of pieces and gives it out as bytes, with pings where it is silent.
+    """Reads a stream of pieces and gives it out as bytes.
 
-    The stream is read beside (on a thread, under gevent a greenlet), at most `AHEAD` pieces ahead of
-    the client: one that reads slowly slows its provider and fills no memory. `close` before the end
-    means that the client went away; so does a socket on which it hung up, at once.
+    It is read by whom it is written by, a piece at a time: a client that reads slowly slows its provider
+    and fills no memory. Pieces that came together go out together. `close` before the end means that
+    the client went away.
 
     :ivar ended: whether all of it was given out.
+    :param ping_s: longest silence, in seconds, before `pass_on` writes a comment.
     :param sock: the client's connection, if there is a real one.
     :param drain: what to do when the client went away: read the rest, so that its usage is known, or
         cancel the provider. Of more than `DRAINS` at once the next are cancelled.
@@ -101,108 +133,74 @@ class EventStream(Iterator[bytes]):
         self._ping_s = ping_s
         self._socket = sock
         self._drain = drain
-        # Looked up now and not at import: gevent replaces the class in workers that it patches.
-        self._pieces: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
-        self._room: threading.Event | None = None
-        self._work = Stoppable(lambda: not stream.finished)
-        self._gone = self._draining = self._started = self._finished = False
-        self._unwatch: Callable[[], None] | None = None
+        self._closed = self._gone = self._writing = False
+        self._work: Stoppable | None = None
 
     def __iter__(self) -> EventStream:
         return self
 
     def __next__(self) -> bytes:
-        """The next events.
+        """The next events."""
+        if self._closed:
+            raise StopIteration
+        piece = self._writer.piece
+        written = b""
+        for chunk in self._stream:
+            written += piece(chunk)
+            if written and (not chunk.more or len(written) > _MOST):
+                return written
+        self._closed = self.ended = True
+        return written + self._writer.end(self.inference)
 
+    def pass_on(self, pieces: Iterator[bytes], write: Callable[[bytes], Any]) -> None:
+        """Write all of it to the client.
+
+        :param pieces: this stream, or an iterator over it.
+        :param write: what WSGI's ``start_response`` returned.
         :raises BrokenPipeError: as a failed write would, when the client hung up.
         """
-        if self._finished:
-            raise StopIteration
-        if not self._started:
-            self._begin()
-            self._unwatch = hang_ups.watch(self._socket, self._hung_up)
-        while True:
-            try:
-                chunk = self._pieces.get(timeout=self._ping_s)
-            except queue.Empty:
-                return PING
-            written = self._written(chunk)
-            if written:
-                return written
+        voice = Voice(write)
+        try:
+            with (
+                Stoppable(self._may_stop) as self._work,
+                hang_ups.watching(self._socket, self._hung_up),
+                kept_up(voice, self._ping_s),
+            ):
+                for written in pieces:
+                    if self._gone:
+                        raise Stopped
+                    self._writing = True
+                    voice.say(written)
+                    self._writing = False
+        except Stopped:
+            raise BrokenPipeError(errno.EPIPE, "The client hung up.") from None
+        finally:
+            self._work = None
 
     def close(self) -> None:
         """Stop; before the end this means that the client went away."""
-        if self._unwatch is not None:
-            self._unwatch()
-            self._unwatch = None
-        if self._finished:
+        if self._closed:
             return
-        self._finished = True
-        if self._drain and _drains.acquire(blocking=False):
-            self._draining = True
+        self._closed = True
+        if self._drain and not self._stream.finished and _drains.acquire(blocking=False):
             self._stream.desert()
-            if not self._started:
-                self._begin()
-        self._gone = True
-        if self._room is not None:
-            self._room.set()
-        if self._draining:
-            return
-        if self._started:
-            self._work.stop()
+            _thread.start_new_thread(self._read_rest, ())
         else:
             self._stream.close()
 
-    def _begin(self) -> None:
-        self._started = True
-        _thread.start_new_thread(self._read, ())
+    def _may_stop(self) -> bool:
+        """Whether what is under way may be broken off; asked when the client has hung up."""
+        return self._writing or not (self._drain or self._stream.finished)
 
     def _hung_up(self) -> None:
         self._gone = True
-        self._pieces.put(None)
+        if self._work is not None and self._may_stop():
+            self._work.stop()
 
-    def _written(self, chunk: Chunk | None) -> bytes:
-        """This piece and all that are waiting behind it, so that a burst is one write."""
-        written: list[bytes] = []
-        while chunk is not None:
-            written.append(self._writer.piece(chunk))
-            try:
-                chunk = self._pieces.get_nowait()
-            except queue.Empty:
-                if self._room is not None:
-                    self._room.set()
-                return b"".join(written)
-        if self._gone:
-            raise BrokenPipeError(errno.EPIPE, "The client hung up.")
-        self._finished = self.ended = True
-        written.append(self._writer.end(self._stream.inference))
-        return b"".join(written)
-
-    def _read(self) -> None:
-        """Move pieces from the stream to the queue; on the reading thread."""
+    def _read_rest(self) -> None:
         try:
-            with self._work:
-                while not self._gone or self._draining:
-                    chunk = next(self._stream, None)
-                    if chunk is None:
-                        break
-                    if not self._gone:
-                        self._pieces.put(chunk)
-                        if self._pieces.qsize() >= AHEAD:
-                            self._wait_for_room()
-        except Stopped:
-            pass  # the stream has recorded itself as cancelled
+            for _ in self._stream:
+                pass
         finally:
             self._stream.close()
-            self._pieces.put(None)
-            if self._draining:
-                _drains.release()
-
-    def _wait_for_room(self) -> None:
-        # Made first and asked after: whoever empties the queue in between finds it, and sets it.
-        room = self._room
-        if room is None:
-            room = self._room = threading.Event()
-        room.clear()
-        if self._pieces.qsize() >= AHEAD and not self._gone:
-            room.wait()
+            _drains.release()

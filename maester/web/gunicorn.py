@@ -6,7 +6,6 @@ gunicorn's master process reads this module, so it must not import what only its
 
 from __future__ import annotations
 
-import gc
 import glob
 import logging
 import os
@@ -23,15 +22,14 @@ from maester.errors import ConfigError, LedgerError
 from maester.logs import configure
 from maester.settings import ServerSettings
 
+from . import handles
+
 APPLICATION = "wsgi:app"
 BOOT_FAILED = 4
 """Exit status of a worker at which gunicorn's master gives up instead of starting another."""
 
 _LONGEST_REQUEST_S = 660
 """A sync worker says nothing while it waits for a provider; this is longer than providers are given."""
-
-_NEW_OBJECTS = 50_000
-"""Objects after which the collector of cycles looks for some; about as many as 300 requests under way."""
 
 _SWITCH_S = 0.0005
 """Seconds for which the thread that writes the ledger may keep the interpreter from requests."""
@@ -82,6 +80,7 @@ def command(server: ServerSettings) -> list[str]:
 
 def post_worker_init(worker: Any) -> None:
     """Refuse to be reachable without any key; else begin with what a worker before has left behind."""
+    from . import garbage
     from .auth import check_exposure
     from .service import service_of
 
@@ -97,19 +96,8 @@ def post_worker_init(worker: Any) -> None:
     with suppress(LedgerError):  # the first request would ask too, and could then be refused
         service.runtime.keys.any()
     sys.setswitchinterval(_SWITCH_S)
-    _collect_less()
+    garbage.tune()
     _drain_on_term(service.drain)
-
-
-def _collect_less() -> None:
-    """Let the collector of cycles look at what is new only, and not after every few requests.
-
-    A request leaves no cycles behind, but holds some hundred objects until it is in the ledger, which by
-    the usual thresholds are looked at over and over.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
 
 
 def worker_exit(server: Any, worker: Any) -> None:
@@ -173,11 +161,13 @@ def _drain_on_term(drain: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, handle)
 
 
-if "gunicorn.arbiter" in sys.modules:  # else nobody is about to serve
-    _share_counts()
 _settings = early()
 _server = _settings.server
 configure(_settings)
+if "gunicorn.arbiter" in sys.modules:  # else nobody is about to serve
+    _share_counts()
+    if _server.worker_class == "gevent":
+        handles.allow(_server.connections)
 
 bind = address_of(_server)
 workers = _server.workers

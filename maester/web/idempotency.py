@@ -20,8 +20,8 @@ from maester.ledger.answers import SavedAnswer, SavedAnswers
 from maester.model import Caller, Inference
 from maester.settings import IdempotencySettings
 
-from .answer import Answer, StreamAnswer
-from .events import PING, EventStream
+from .answer import Answer
+from .events import EventStream, StreamAnswer
 
 _HOLD_S = 900.0
 """Seconds for which a request holds its key that never came to its end, because its process died: longer
@@ -145,7 +145,7 @@ class KeptStream(Iterator[bytes]):
 
     def __next__(self) -> bytes:
         written = next(self._events)
-        if written is not PING and self._room >= 0:  # one piece too many, by which it shows
+        if self._room >= 0:  # one piece too many, by which it shows
             self._room -= len(written)
             self._parts.append(written)
         if self._events.ended and self._held is not None:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from maester.jobs.service import Jobs
 
-PING_S = 5.0
-"""Longest silence, in seconds, on a stream before a comment is sent that keeps the connection alive
-and shows whether the client is still there."""
+PING_S = 10.0
+"""Longest silence, in seconds, on a stream before a comment is sent that keeps the connection alive: well
+below what proxies and load balancers wait for, 30 to 60 seconds."""
 
 PATIENCE_S = 1.0
 """How long, in seconds, an inference that may just have ended is waited for in the ledger."""

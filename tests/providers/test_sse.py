@@ -14,7 +14,7 @@ from maester.providers.sse import Event
 
 
 def read(*pieces: bytes) -> list[Event]:
-    return list(sse.events(pieces, "acme"))
+    return [event._replace(more=False) for event in sse.events(pieces, "acme")]
 
 
 def by_the_standard(stream: bytes) -> list[tuple[str, str, str]]:
@@ -88,6 +88,16 @@ def test_an_event_is_there_as_soon_as_its_blank_line_is() -> None:
 def test_byte_order_mark_comments_names_ids_and_several_lines() -> None:
     stream = b"\xef\xbb\xbfdata: a\ndata:b\ndata:\n\n: ping\n\nevent: error\nid: 7\ndata: c\n\ndata: d\n\n"
     assert read(stream) == [Event(b"a\nb\n"), Event(b"c", "error", "7"), Event(b"d", "message", "7")]
+
+
+def test_an_event_says_whether_another_came_with_it() -> None:
+    """The end is not another: nothing may be held back until what follows a whole stream is done."""
+    pieces = [b"data: 1\n\ndata: 2\n\n", b"data: 3\n\n", b"data: 4\n\nda", b"ta: 5\n\ndata: [DONE]\n\n"]
+    found = [(event.data, event.more) for event in sse.events(pieces, "acme")]
+    assert found == [
+        *((b"1", True), (b"2", False), (b"3", False), (b"4", False)),
+        *((b"5", False), (sse.END, False)),
+    ]
 
 
 def test_an_event_cut_off_by_the_end_is_none() -> None:

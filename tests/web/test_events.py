@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import json
 import threading
+import weakref
 from typing import Any
 
 import pytest
@@ -11,8 +13,9 @@ from maester.model import Chunk, Inference, Request, Usage
 from maester.runtime import Runtime
 from maester.web import create_app
 from maester.web.chat import ChatWriter
-from maester.web.events import PING, EventStream
+from maester.web.events import EventStream
 from maester.web.intake import Intake
+from maester.web.pings import PING
 from support.upstream import STREAM_HEAD, Pause, Upstream, chunk, chunk_body, event, stream_events
 
 CHAT = {"model": "up/silent", "messages": [{"role": "user", "content": "x"}], "stream": True}
@@ -100,6 +103,48 @@ def test_a_writer_that_fails_ends_the_stream_as_cancelled(runtime: Runtime) -> N
     events.close()
     assert wait_for(lambda: stream.inference.duration_s is not None)
     assert stream.inference.status == "cancelled"
+
+
+def test_a_stream_that_is_over_leaves_no_ring_behind(impatient: Flask, misbehaving: Upstream) -> None:
+    """Only a full collection of garbage would find one, and that stops all other streams for a while."""
+    misbehaving.by_model["over"] = [STREAM_HEAD, *(chunk(e) for e in stream_events(["a", "b"])), chunk(b"")]
+    parts: list[weakref.ref[Any]] = []
+    pass_on = EventStream.pass_on
+
+    def note(stream: EventStream, *arguments: Any) -> None:
+        parts.extend((weakref.ref(stream), weakref.ref(stream.inference.chunks)))
+        pass_on(stream, *arguments)
+
+    gc.disable()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(EventStream, "pass_on", note)
+            body = {**CHAT, "model": "up/over"}
+            assert impatient.test_client().post("/v1/chat/completions", json=body).status_code == 200
+        assert len(parts) == 2
+        assert wait_for(lambda: all(part() is None for part in parts))
+    finally:
+        gc.enable()
+
+
+def test_pieces_that_came_together_go_out_together(runtime: Runtime, misbehaving: Upstream) -> None:
+    """And no piece is held back for the end of the stream, which comes when the answer was evaluated."""
+    first, second, third, *rest, done = stream_events(["one", "two", "three"])
+    later = chunk(third + b"".join(rest) + done)
+    misbehaving.by_model["burst"] = [STREAM_HEAD, chunk(first + second), Pause(0.3), later, chunk(b"")]
+    request = Request(model="up/burst", messages=[{"role": "user", "content": "x"}], stream=True)
+    stream = runtime.stream(request)
+    events = EventStream(stream, ChatWriter(stream.inference, Intake(request, include_usage=True)), 5.0)
+    written = next(events)
+    assert b"one" in written
+    assert b"two" not in written
+    written = next(events)
+    assert b"two" in written
+    assert b"three" in written
+    assert b'"finish_reason":"stop"' in written
+    assert b"[DONE]" not in written
+    assert stream.inference.duration_s is None
+    assert next(events).endswith(b"data: [DONE]\n\n")
 
 
 def test_an_event_is_one_json_line() -> None:

@@ -11,10 +11,6 @@ from typing import Any
 import pytest
 import requests
 
-from maester.chain import InferenceStream
-from maester.model import Chunk, Inference
-from maester.web import events
-from maester.web.events import EventStream
 from support.server import Server
 from support.upstream import STALL, STREAM_HEAD, Pause, Upstream, chunk, stream, stream_events
 
@@ -162,46 +158,3 @@ def test_a_client_that_reads_slowly_slows_the_provider(cancelling: Server, misbe
         assert not received(misbehaving, "flood").hung_up.is_set()
     # The provider was still writing: it sees the end of the connection, and not the end of its answer.
     assert received(misbehaving, "flood").hung_up.wait(NOTICED_S)
-
-
-class Pieces(InferenceStream):
-    """A stream that counts how many of its pieces were taken, and stays open."""
-
-    def __init__(self, count: int) -> None:
-        self.taken = 0
-        self.count = count
-        self.inference = Inference(None)  # type: ignore[arg-type]
-        self._open = True
-
-    def __next__(self) -> Chunk:
-        if self.taken == self.count:
-            self._open = False
-            raise StopIteration
-        self.taken += 1
-        return Chunk.of("x")
-
-    def close(self) -> None:
-        self._open = False
-
-
-class Plain:
-    """Writes a byte a piece."""
-
-    def piece(self, chunk: Chunk) -> bytes:
-        return b"x"
-
-    def end(self, inference: Inference) -> bytes:
-        return b"."
-
-
-def test_no_more_is_read_ahead_than_a_bounded_number_of_pieces() -> None:
-    pieces = Pieces(10_000)
-    reading = EventStream(pieces, Plain(), 5.0)
-    written = next(reading)
-    time.sleep(0.1)
-    assert pieces.taken <= len(written) + events.AHEAD
-    for _ in range(20_000):
-        written += next(reading, b"")
-        if written.endswith(b"."):
-            break
-    assert written == b"x" * 10_000 + b"."
