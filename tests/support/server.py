@@ -102,7 +102,8 @@ class Server:
             time.sleep(0.05)
 
     def terminate(self) -> None:
-        """Order it to end, as an operator does; does not wait."""
+        """Order it to end, as an operator does; does not wait. Nobody else listens at its port then."""
+        self._listener.close()
         self.process.send_signal(signal.SIGTERM)
 
     def close(self) -> int:
