@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
@@ -14,6 +15,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     """Ends as gunicorn's own does, and fails no request by it; see `maester.web.ending`."""
 
     alive: bool
+    sockets: list[Any]
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Begin to accept, or stop; at the end for good.
