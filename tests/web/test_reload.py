@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import requests
 
 from maester.database import Database
 from maester.ledger.verifying import verify
@@ -195,6 +196,22 @@ def test_a_master_that_takes_over_fails_no_request(tmp_path: Path) -> None:
         hold(server, callers)
         successor.terminate()
         successor.wait(60)
+
+
+def test_a_master_that_dies_takes_no_request_with_it(tmp_path: Path) -> None:
+    """Whoever was asking is answered to the end; nobody is there to let others in."""
+    long = {**QUESTION, "model": "slow/echo", "stream": True}
+    long["messages"] = [{"role": "user", "content": " ".join(["word"] * 150)}]
+    with served(tmp_path / "one") as server:
+        with requests.post(
+            f"{server.url}/v1/chat/completions", json=long, stream=True, timeout=90
+        ) as response:
+            lines = response.iter_lines()
+            next(lines)
+            workers = [psutil.Process(pid) for pid in server.workers]
+            server.process.kill()
+            assert list(lines)[-2] == b"data: [DONE]"
+        assert psutil.wait_procs(workers, 60)[1] == []
 
 
 @pytest.mark.parametrize("worker_class", KINDS)
