@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -122,6 +123,27 @@ def child_exit(server: Any, worker: Any) -> None:
         os.unlink(path)
 
 
+def on_reload(server: Any) -> None:
+    """Let the workers from before serve until the new ones do; gunicorn would end them when it has forked.
+
+    A start takes seconds on a busy machine, and nobody would be let in meanwhile. It is waited for at most
+    as long as gunicorn then waits for the former workers to end.
+    """
+    former = server.worker_age
+
+    def manage_workers() -> None:
+        del server.manage_workers  # the master's own again
+        end = time.monotonic() + server.cfg.graceful_timeout
+        while time.monotonic() < end and any(
+            worker.age > former and not _serves(worker) for worker in server.WORKERS.values()
+        ):
+            server.reap_workers()
+            time.sleep(0.05)
+        server.manage_workers()
+
+    server.manage_workers = manage_workers
+
+
 def pre_exec(server: Any) -> None:
     """Let a master that is to take over (SIGUSR2) start as this one was.
 
@@ -168,6 +190,11 @@ def _hosts(worker: Any) -> list[str]:
         name = listener.getsockname()
         found.append(str(name[0]) if isinstance(name, tuple) else "unix:")
     return found
+
+
+def _serves(worker: Any) -> bool:
+    """Whether a worker has begun: it then dates its file by the monotonic clock, which is far behind."""
+    return bool(worker.tmp.last_update() <= time.monotonic())
 
 
 def _written(name: Any) -> str:
