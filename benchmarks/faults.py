@@ -334,6 +334,37 @@ def _told_to_end(scene: Scene) -> Outcome:
     return Outcome(load.tally)
 
 
+@case("the workers reloaded (SIGHUP) 3 times", "workers")
+def _reloaded(scene: Scene) -> Outcome:
+    def reload() -> set[int]:
+        scene.server.process.send_signal(signal.SIGHUP)
+        return set(scene.server.workers)
+
+    return _replaced(scene, [reload] * 3)
+
+
+@case("a worker told to end (SIGTERM) 6 times", "workers")
+def _ended(scene: Scene) -> Outcome:
+    def end() -> set[int]:
+        oldest = min(scene.server.workers, key=lambda pid: psutil.Process(pid).create_time())
+        os.kill(oldest, signal.SIGTERM)
+        return {oldest}
+
+    return _replaced(scene, [end] * 6)
+
+
+def _replaced(scene: Scene, orders: list[Callable[[], set[int]]]) -> Outcome:
+    """Workers are replaced one order after the other, and nobody notices."""
+    with scene.load(each=6) as load, scene.load("slow/echo", each=6, stream=True) as streams:
+        for order in orders:
+            time.sleep(1.0)
+            former = order()
+            while former & set(scene.server.workers) or len(scene.server.workers) < 2:
+                time.sleep(0.05)
+        time.sleep(1.0)
+    return Outcome(_together(load.tally, streams.tally))
+
+
 def _provider(name: str) -> Case:
     def run(scene: Scene) -> Outcome:
         scene.upstream.by_model["bad"] = PROVIDERS[name]

@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -27,6 +28,9 @@ from . import handles
 APPLICATION = "wsgi:app"
 BOOT_FAILED = 4
 """Exit status of a worker at which gunicorn's master gives up instead of starting another."""
+
+_WORKERS = {"gevent": "maester.web.worker.Worker", "gthread": "maester.web.threads.Worker"}
+"""Kinds of workers that are Maester's own; the others are gunicorn's."""
 
 _LONGEST_REQUEST_S = 660
 """A sync worker says nothing while it waits for a provider; this is longer than providers are given."""
@@ -44,13 +48,12 @@ def address_of(server: ServerSettings) -> str:
     """Where to listen, as gunicorn writes it."""
     if server.host.startswith(("unix:", "fd://")):
         return server.host
-    host = f"[{server.host}]" if ":" in server.host and not server.host.startswith("[") else server.host
-    return f"{host}:{server.port}"
+    return _written((server.host, server.port))
 
 
 def worker_class_of(server: ServerSettings) -> str:
     """The kind of worker, as gunicorn is told."""
-    return "maester.web.worker.Worker" if server.worker_class == "gevent" else server.worker_class
+    return _WORKERS.get(server.worker_class, server.worker_class)
 
 
 def command(server: ServerSettings) -> list[str]:
@@ -78,6 +81,11 @@ def command(server: ServerSettings) -> list[str]:
     ]
 
 
+def post_fork(server: Any, worker: Any) -> None:
+    """Let a worker that is told to end before it has begun do so; it would take it for its master's order."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def post_worker_init(worker: Any) -> None:
     """Refuse to be reachable without any key; else begin with what a worker before has left behind."""
     from . import garbage
@@ -102,11 +110,14 @@ def post_worker_init(worker: Any) -> None:
 
 def worker_exit(server: Any, worker: Any) -> None:
     """Write out what is still in memory. gunicorn calls this in its master, too, for a lost worker."""
+    from .ending import wait_until_settled
     from .service import service_of
 
     application = getattr(worker, "wsgi", None)
     if application is not None and worker.pid == os.getpid():
-        service_of(application).runtime.close()
+        runtime = service_of(application).runtime
+        wait_until_settled(runtime)
+        runtime.close()
 
 
 def child_exit(server: Any, worker: Any) -> None:
@@ -117,6 +128,44 @@ def child_exit(server: Any, worker: Any) -> None:
     folder = os.environ.get(_SHARED)
     for path in glob.glob(f"{glob.escape(folder)}/gauge_live*_{worker.pid}.db") if folder else ():
         os.unlink(path)
+
+
+def on_reload(server: Any) -> None:
+    """Let the workers from before serve until the new ones do; gunicorn would end them when it has forked.
+
+    A start takes seconds on a busy machine, and nobody would be let in meanwhile. It is waited for at most
+    as long as gunicorn then waits for the former workers to end.
+    """
+    former = server.worker_age
+
+    def manage_workers() -> None:
+        del server.manage_workers  # the master's own again
+        end = time.monotonic() + server.cfg.graceful_timeout
+        while time.monotonic() < end and any(
+            worker.age > former and not _serves(worker) for worker in server.WORKERS.values()
+        ):
+            server.reap_workers()
+            time.sleep(0.05)
+        server.manage_workers()
+
+    server.manage_workers = manage_workers
+
+
+def pre_exec(server: Any) -> None:
+    """Let a master that is to take over (SIGUSR2) start as this one was.
+
+    gunicorn would run its own ``__main__.py`` as a file, beside which there is another ``http``, and look
+    for an inherited listener (``fd://N``) where it was and not where gunicorn says that it is now.
+    """
+    arguments = server.START_CTX["args"]
+    if os.path.basename(arguments[1]) == "__main__.py":
+        arguments[1:2] = ["-m", "gunicorn"]
+    if any(isinstance(address, int) for address in server.cfg.address):
+        while "--bind" in arguments:
+            at = arguments.index("--bind")
+            del arguments[at : at + 2]
+        for listener in server.LISTENERS:
+            arguments += ["--bind", _written(listener.getsockname())]
 
 
 def on_exit(server: Any) -> None:
@@ -148,6 +197,19 @@ def _hosts(worker: Any) -> list[str]:
         name = listener.getsockname()
         found.append(str(name[0]) if isinstance(name, tuple) else "unix:")
     return found
+
+
+def _serves(worker: Any) -> bool:
+    """Whether a worker has begun: it then dates its file by the monotonic clock, which is far behind."""
+    return bool(worker.tmp.last_update() <= time.monotonic())
+
+
+def _written(name: Any) -> str:
+    """A socket's name as gunicorn writes an address."""
+    if not isinstance(name, tuple):
+        return f"unix:{name}"
+    host = f"[{name[0]}]" if ":" in name[0] and not name[0].startswith("[") else name[0]
+    return f"{host}:{name[1]}"
 
 
 def _drain_on_term(drain: Callable[[], None]) -> None:

@@ -25,6 +25,8 @@ import requests
 
 _FOREIGN = ("MAESTER_", "OPENAI_", "ANTHROPIC_", "AZURE_", "GEMINI_", "GOOGLE_", "OLLAMA_", "GUNICORN_")
 _PATIENCE_S = 30.0
+_START_S = 120.0
+"""How long a start may take, which is mostly computing, on a machine that has much else to do."""
 
 
 class Server:
@@ -102,7 +104,8 @@ class Server:
             time.sleep(0.05)
 
     def terminate(self) -> None:
-        """Order it to end, as an operator does; does not wait."""
+        """Order it to end, as an operator does; does not wait. Nobody else listens at its port then."""
+        self._listener.close()
         self.process.send_signal(signal.SIGTERM)
 
     def close(self) -> int:
@@ -127,15 +130,15 @@ class Server:
         self.close()
 
     def _wait(self) -> None:
-        end = time.monotonic() + _PATIENCE_S
+        end = time.monotonic() + _START_S
         while True:
             if self.process.poll() is not None:
                 self._listener.close()
                 raise RuntimeError(f"the service ended with {self.process.returncode}:\n{self.log}")
             try:
-                if requests.get(f"{self.url}/readyz", timeout=_PATIENCE_S).status_code == 200:
+                if requests.get(f"{self.url}/readyz", timeout=5).status_code == 200:
                     return
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 pass
             if time.monotonic() > end:
                 self.close()

@@ -196,5 +196,5 @@ def test_the_command_says_what_is_configured() -> None:
     pairs = dict(zip(command[3:-1:2], command[4:-1:2], strict=False))
     assert pairs["--bind"] == "127.0.0.1:9"
     assert pairs["--workers"] == "3"
-    assert pairs["--worker-class"] == "gthread"
+    assert pairs["--worker-class"] == "maester.web.threads.Worker"
     assert pairs["--threads"] == "5"
