@@ -87,6 +87,32 @@ class ServerSection(Section):
         zero=True,
         load_default=_SERVER["graceful_timeout_s"],
     )
+    keep_alive_s = Seconds(
+        "Seconds for which a connection is kept for a next request.",
+        high=86_400,
+        load_default=_SERVER["keep_alive_s"],
+    )
+    head_timeout_s = Seconds(
+        "Seconds from connecting until the first request's head must have come, with a gevent worker.",
+        high=86_400,
+        load_default=_SERVER["head_timeout_s"],
+    )
+    body_timeout_s = Seconds(
+        "Seconds in which a request's body must have come.",
+        high=86_400,
+        load_default=_SERVER["body_timeout_s"],
+    )
+    body_bytes_per_s = Whole(
+        "Bytes of a body that give it another second.",
+        1,
+        2**40,
+        load_default=_SERVER["body_bytes_per_s"],
+    )
+    send_timeout_s = Seconds(
+        "Seconds for which a client may read nothing of what is sent to it.",
+        high=86_400,
+        load_default=_SERVER["send_timeout_s"],
+    )
     max_body_bytes = Whole(
         "Largest request body, in bytes.", 1, 2**40, load_default=_SERVER["max_body_bytes"]
     )

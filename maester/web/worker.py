@@ -1,4 +1,4 @@
-"""gunicorn's gevent worker, which lets go of idle connections when it is told to end."""
+"""gunicorn's gevent worker, which lets go of those who say nothing: when it is time, full, or told to end."""
 
 from __future__ import annotations
 
@@ -8,65 +8,79 @@ from typing import Any
 import gevent  # type: ignore[import-untyped]
 from gunicorn.workers.ggevent import GeventWorker
 
+from maester.settings import ServerSettings
+
+from .connections import Wait, connections
+
 _SETTLE_S = 0.5
 """Between two looks at which connections are idle, once the worker is ending."""
 
+_SPARE = 16
+"""The last one of so many places for connections is kept free."""
+
 
 class Worker(GeventWorker):  # type: ignore[misc]
-    """Ends as soon as the last request does.
+    """Ends as soon as the last request does, and is not filled by clients that send nothing.
 
     gunicorn's own waits for every connection that a client keeps open for a next request, which for
     clients with a pool means the whole graceful timeout.
+
+    :ivar head_timeout_s: seconds until a connection's first request must have come.
     """
 
-    def __init__(self, *arguments: Any, **more: Any) -> None:
-        super().__init__(*arguments, **more)
-        self._idle: dict[_Idle, Any] = {}
+    head_timeout_s = ServerSettings().head_timeout_s
 
-    def timeout_ctx(self) -> _Idle:
+    def timeout_ctx(self) -> _Waiting:
         """What gunicorn waits in for a next request on a connection."""
-        return _Idle(self._idle, self.cfg.keepalive)
+        return _Waiting(self)
 
     def run(self) -> None:
         """Serve until told to end."""
+        connections.room = self.worker_connections - max(1, self.worker_connections // _SPARE)
         watcher = gevent.spawn(self._release)
         try:
             super().run()
         finally:
             watcher.kill(block=False)
 
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """Serve a connection."""
+        current = gevent.getcurrent()
+        current.client, current.asked = client, False
+        connections.make_room()
+        connections.open += 1
+        try:
+            super().handle(listener, client, addr)
+        finally:
+            connections.open -= 1
+
     def _release(self) -> None:
         while True:
             gevent.sleep(_SETTLE_S)
             if not self.alive:
-                for idle, waiting in tuple(self._idle.items()):
-                    idle.end(waiting)
+                connections.let_go()
 
 
-class _Idle:
-    """A time limit that can be ended before its time."""
+class _Waiting:
+    """The wait of the current greenlet's client for its next request."""
 
-    def __init__(self, idle: dict[_Idle, Any], seconds: float) -> None:
-        self._all = idle
-        self._timeout = gevent.Timeout(seconds, False)
+    __slots__ = ("_wait", "_worker")
 
-    def __enter__(self) -> _Idle:
-        self._all[self] = gevent.getcurrent()
-        self._timeout.start()
-        return self
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def __enter__(self) -> None:
+        current = gevent.getcurrent()
+        if current.asked:
+            self._wait: Wait = connections.wait("idle", current.client, self._worker.cfg.keepalive)
+        else:
+            current.asked = True
+            self._wait = connections.wait("head", current.client, self._worker.head_timeout_s)
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool:
-        self._all.pop(self, None)
-        ours = error is self._timeout
-        self._timeout.close()
-        return ours
-
-    def end(self, waiting: Any) -> None:
-        """Behave as if the time were over."""
-        self._all.pop(self, None)
-        gevent.kill(waiting, self._timeout)
+    ) -> None:
+        connections.done(self._wait)
