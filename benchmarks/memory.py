@@ -6,8 +6,8 @@ One gunicorn worker (gevent) as it is run, SQLite, and a provider on loopback th
 with errors and with much. The load mixes what grows things: many keys, users, tags and models that nobody
 configured, large bodies and answers, checks, cached and idempotent requests, broken JSON, unknown keys,
 clients that hang up, connections that come and go. The worker's resident memory is read every five seconds.
-The first tenth, or three minutes if that is longer, is the warm-up. Growth is the mean of the last tenth
-against that of the tenth after the warm-up; 5 % or more, an answer of another status than expected, or a
+The first third is the warm-up, in which caches and the allocator's arenas fill. Growth is the mean of the last
+tenth against that of the tenth after the warm-up; 5 % or more, an answer of another status than expected, or a
 ledger that does not add up make the exit code 1.
 """
 
@@ -109,7 +109,9 @@ class Mix:
         body = {"model": model, "messages": [{"role": "user", "content": text}], **more}
         body["user"] = f"user-{chance.randrange(10**6)}"
         body["metadata"] = {"team": f"team-{chance.randrange(500)}"}
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nAuthorization: Bearer {chance.choice(self._tokens)}\r\n"
+        head = (
+            f"POST /v1/chat/completions HTTP/1.1\r\nAuthorization: Bearer {chance.choice(self._tokens)}\r\n"
+        )
         head += f"X-Request-Id: r-{chance.randrange(10**12)}\r\nContent-Type: application/json\r\n{headers}"
         return Ask(head, json.dumps(body).encode())
 
@@ -164,7 +166,9 @@ class Mix:
 
     def _read(self) -> Ask:
         path = self._chance.choice(("/v1/inferences?limit=20", "/v1/models", "/metrics", "/readyz"))
-        return Ask(f"GET {path} HTTP/1.1\r\nAuthorization: Bearer {self._chance.choice(self._tokens)}\r\n", b"")
+        return Ask(
+            f"GET {path} HTTP/1.1\r\nAuthorization: Bearer {self._chance.choice(self._tokens)}\r\n", b""
+        )
 
 
 class Provider:
@@ -293,7 +297,9 @@ async def _run(arguments: argparse.Namespace, folder: Path) -> int:
         process = psutil.Process(server.workers[0])
         samples: list[tuple[float, int, int]] = []
         load = Load(server.port, Mix(tokens), arguments.seconds, arguments.requests)
-        sampling = asyncio.create_task(_sample(process, load, samples, min(SAMPLE_S, arguments.seconds / 100)))
+        sampling = asyncio.create_task(
+            _sample(process, load, samples, min(SAMPLE_S, arguments.seconds / 100))
+        )
         await asyncio.gather(*(load.call() for _ in range(arguments.connections)))
         load.ended = True
         await sampling
@@ -314,7 +320,7 @@ def _metrics(url: str, token: str) -> dict[str, float]:
 
 def _report(samples: list[tuple[float, int, int]], load: Load, metrics: dict[str, float]) -> int:
     whole = samples[-1][0]
-    warm = max(whole / 10, min(180.0, whole / 3))
+    warm = whole / 3
 
     def mean(begin: float, end: float) -> float:
         sizes = [size for at, size, _ in samples if begin <= at <= end]

@@ -1,4 +1,4 @@
-"""Reading a request's body: within limits and in time, as JSON, with an error of its own for everything else."""
+"""Reading a request's body: within limits, in time, as JSON, with an error of its own for everything else."""
 
 from __future__ import annotations
 

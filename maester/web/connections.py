@@ -1,4 +1,4 @@
-"""How long a client may keep a connection without sending what it owes, and who has to go when there are too many.
+"""How long a client may keep a connection without sending what it owes, and who has to go when all are taken.
 
 No connection has a timer of its own. Every wait for a client stands in a table, through which one thread
 (under gevent one greenlet) looks once a second. Where the time is over, the receiving side of the socket is

@@ -154,7 +154,9 @@ def _bound_clients(worker: Any, server: ServerSettings) -> None:
     for listener in worker.sockets:
         with suppress(OSError, AttributeError):  # sockets of a file system, and systems that do not know it
             # Connections inherit it. The kernel ends those whose client takes nothing for so long.
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(server.send_timeout_s * 1000))
+            listener.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(server.send_timeout_s * 1000)
+            )
     places = descriptors.places_for(worker.cfg.worker_connections)
     if places < worker.cfg.worker_connections:
         _log.warning(

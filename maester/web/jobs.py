@@ -36,9 +36,7 @@ def blueprint(service: Service) -> Blueprint:
     views = Blueprint("jobs", __name__)
     settings = service.runtime.settings
     usual = service.limits
-    limits = replace(
-        usual, max_bytes=settings.jobs.max_body_bytes, max_depth=usual.max_depth + _WRAPPING
-    )
+    limits = replace(usual, max_bytes=settings.jobs.max_body_bytes, max_depth=usual.max_depth + _WRAPPING)
 
     @views.post("/v1/jobs")
     def create_job() -> Response:

@@ -1,0 +1,51 @@
+"""Nothing is broken; workers are killed; the service is told to end."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+from faults.load import HUNG_S, together
+from faults.scene import Outcome, Scene, case
+
+KILLS = 20
+
+
+@case("nothing is broken")
+def nothing(scene: Scene) -> Outcome:
+    with scene.load() as load:
+        time.sleep(scene.seconds / 2)
+    return Outcome(load.tally)
+
+
+@case("a worker killed (kill -9) 20 times", workers=2)
+def killed(scene: Scene) -> Outcome:
+    chance = random.Random(3)
+    kills = 0
+    with scene.load(each=6) as load, scene.load("slow/echo", each=2, stream=True) as streams:
+        while kills < KILLS:
+            workers = scene.server.workers
+            if len(workers) == 2:
+                os.kill(chance.choice(workers), signal.SIGKILL)
+                kills += 1
+            time.sleep(chance.uniform(0.5, 2.0))  # in the middle of a start, or when both serve
+        mended = time.monotonic()
+        time.sleep(3)
+    tally = together(load.tally, streams.tally)
+    nobody = f"nobody was answered for {tally.longest_gap_s():.1f} s at the longest"
+    return Outcome(tally, mended, may_cut=True, notes=nobody)
+
+
+@case("SIGTERM in the middle of streams", workers=2)
+def told_to_end(scene: Scene) -> Outcome:
+    load = scene.load("slow/echo", each=20, stream=True)
+    with load:
+        time.sleep(1.0)
+        load.end()  # what is under way is the last
+        scene.server.terminate()
+        code = scene.server.process.wait(HUNG_S)
+    if code:
+        raise AssertionError(f"it ended with {code}")
+    return Outcome(load.tally)
