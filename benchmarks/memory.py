@@ -6,8 +6,8 @@ One gunicorn worker (gevent) as it is run, SQLite, and a provider on loopback th
 with errors and with much. The load mixes what grows things: many keys, users, tags and models that nobody
 configured, large bodies and answers, checks, cached and idempotent requests, broken JSON, unknown keys,
 clients that hang up, connections that come and go. The worker's resident memory is read every five seconds.
-The first third is the warm-up, in which caches and the allocator's arenas fill. Growth is the mean of the last
-tenth against that of the tenth after the warm-up; 5 % or more, an answer of another status than expected, or a
+The first third is the warm-up, in which caches and the allocator's arenas fill. Growth is the mean of the
+last tenth against that of the tenth after the warm-up; 5 % or more, an answer of a status not expected, or a
 ledger that does not add up make the exit code 1.
 """
 

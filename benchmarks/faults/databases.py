@@ -200,4 +200,17 @@ def served_unrecorded(scene: Scene) -> Outcome:
         time.sleep(1)
         mended = _stop(scene, scene.seconds + 5)
         time.sleep(scene.seconds)
-    return Outcome(load.tally, mended, unrecorded=len(load.tally.owing))
+    answered = load.tally.results["answered"]
+
+    def check() -> str:
+        text = scene.server.get("/metrics").text
+        counted = sum(
+            float(line.rpartition(" ")[2])
+            for line in text.splitlines()
+            if line.startswith("maester_requests_total{")
+        )
+        if counted != answered:
+            raise AssertionError(f"{answered} were answered, and {counted:.0f} were counted")
+        return "all are counted in maester_requests_total"
+
+    return Outcome(load.tally, mended, unrecorded=answered, check=check)

@@ -1,4 +1,4 @@
-"""Nothing is broken; workers are killed; the service is told to end."""
+"""Nothing is broken; workers are killed, faster than they start; the service is told to end."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def nothing(scene: Scene) -> Outcome:
 @case("a worker killed (kill -9) 20 times", workers=2)
 def killed(scene: Scene) -> Outcome:
     chance = random.Random(3)
-    kills = 0
+    kills, killed_at = 0, 0.0
     with scene.load(each=6) as load, scene.load("slow/echo", each=2, stream=True) as streams:
         while kills < KILLS:
-            workers = scene.server.workers
-            if len(workers) == 2:
+            workers, answered_at = scene.server.workers, load.tally.answered_at
+            if len(workers) == 2 and answered_at and answered_at[-1] > killed_at:
                 os.kill(chance.choice(workers), signal.SIGKILL)
-                kills += 1
-            time.sleep(chance.uniform(0.5, 2.0))  # in the middle of a start, or when both serve
+                kills, killed_at = kills + 1, time.monotonic()
+            time.sleep(chance.uniform(0.3, 2.0))  # in the middle of a start, or when both serve
         mended = time.monotonic()
         time.sleep(3)
     tally = together(load.tally, streams.tally)
