@@ -156,8 +156,6 @@ class Connections:
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        for waits in self._waits.values():
-            waits.clear()
         threading.Thread(target=self._watch, name="maester-connections", daemon=True).start()
 
     def _watch(self) -> None:
