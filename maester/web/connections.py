@@ -6,8 +6,8 @@ shut: whoever reads from it finds its end, and can still answer. Nothing is thro
 connection, who may have gone on meanwhile.
 
 When a server that has a greenlet for each connection is nearly full, those that owe the most make room, as
-nginx closes connections that it may reuse: first who has never asked anything, then who is between two
-requests, then whose body does not come; the longest waiting of each kind first.
+nginx closes connections that it may reuse: first who has never asked anything, then whose body does not come,
+then who is between two requests; the longest waiting of each kind first.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ Kind = Literal["head", "idle", "body"]
 LOOK_S = 1.0
 """Between two looks at the table."""
 
-_PATIENCE_S = 5.0
-"""Seconds that a body may take in any case, however many connections there are."""
+_SPARED_S: dict[Kind, float] = {"head": 0.0, "body": 5.0, "idle": 1.0}
+"""Who makes room, in this order, and the seconds that each may wait in any case: a body takes its time, and
+who has just been answered is likely to ask again at this very moment."""
 
 _TELL_S = 60.0
 _RECEIVED = struct.Struct("Q")
@@ -118,20 +119,19 @@ class Connections:
         """If there are as many connections as there is room for, end the wait of one."""
         if self.room is None or self.open < self.room:
             return
-        kinds: tuple[Kind, ...] = ("head", "idle", "body")
-        for kind in kinds:
-            wait = self._longest(kind)
+        for kind, spared_s in _SPARED_S.items():
+            wait = self._longest(kind, spared_s)
             if wait is not None:
                 self._end(wait)
                 self._tell()
                 return
 
-    def _longest(self, kind: Kind) -> Wait | None:
-        late = time.monotonic() - _PATIENCE_S
+    def _longest(self, kind: Kind, spared_s: float) -> Wait | None:
+        late = time.monotonic() - spared_s
         for wait in tuple(self._waits[kind]):
-            if kind == "body":
-                return wait if wait.begun < late else None
-            if not _readable(wait.sock):
+            if wait.begun > late:
+                return None
+            if kind == "body" or not _readable(wait.sock):
                 return wait
         return None
 
