@@ -27,6 +27,17 @@ class ServerSettings:
     connections: int = 2000
     """Connections of one worker, for ``worker_class = "gevent"``."""
     graceful_timeout_s: float = 30.0
+    keep_alive_s: float = 65.0
+    """Seconds for which a connection is kept for a next request; longer than load balancers do, so that it
+    is they who close it."""
+    head_timeout_s: float = 30.0
+    """Seconds from connecting until the first request's head is whole, with a ``gevent`` worker."""
+    body_timeout_s: float = 30.0
+    """Seconds in which a body must have come."""
+    body_bytes_per_s: int = 1000
+    """Bytes of a body that give it another second."""
+    send_timeout_s: float = 60.0
+    """Seconds for which a client may read nothing of what is sent to it."""
     max_body_bytes: int = 10_000_000
     max_json_depth: int = 64
     on_disconnect: Literal["cancel", "drain"] = "cancel"

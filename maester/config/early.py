@@ -14,7 +14,8 @@ from ..settings import LogSettings, ServerSettings, Settings
 from .document import read_document
 from .laying import lay, plain
 from .problems import Problems
-from .schema import LogSection, ServerSection
+from .schema import LogSection
+from .server_schema import ServerSection
 
 
 def early(path: Path | str | None = None, environ: Mapping[str, str] | None = None) -> Settings:

@@ -18,7 +18,6 @@ from ..settings import (
     JobSettings,
     LedgerSettings,
     LogSettings,
-    ServerSettings,
     Settings,
 )
 from .fields import (
@@ -40,6 +39,7 @@ from .model_schema import MODEL_NAME, ModelSection
 from .provider_schema import PROVIDER_NAME, ProviderSection
 from .resilience_schema import ResilienceSection
 from .saved_schema import CacheSection, IdempotencySection
+from .server_schema import ServerSection
 from .tables import NamedTables, Table, TableList
 
 PER_MILLION = (
@@ -63,40 +63,10 @@ PER_ONE = ("request", "web_search")
 PRICE_DECIMALS = 12
 """Decimals of a price per single unit that the price book keeps."""
 
-_SERVER = defaults_of(ServerSettings)
 _LEDGER = defaults_of(LedgerSettings)
 _LOG = defaults_of(LogSettings)
 _JOBS = defaults_of(JobSettings)
 _EVALUATE = defaults_of(EvaluateSettings)
-
-
-class ServerSection(Section):
-    """``[server]``"""
-
-    host = Text("Address to listen on.", load_default=_SERVER["host"])
-    port = Whole("Port to listen on; 0 for any free one.", 0, 65_535, load_default=_SERVER["port"])
-    workers = Whole("Worker processes.", 1, 1024, load_default=_SERVER["workers"])
-    worker_class = Choice(
-        "Kind of gunicorn worker.", "gevent", "gthread", "sync", load_default=_SERVER["worker_class"]
-    )
-    threads = Whole("Threads of a gthread worker.", 1, 4096, load_default=_SERVER["threads"])
-    connections = Whole("Connections of a gevent worker.", 1, 1_000_000, load_default=_SERVER["connections"])
-    graceful_timeout_s = Seconds(
-        "Seconds that requests in flight are given when the service stops.",
-        zero=True,
-        load_default=_SERVER["graceful_timeout_s"],
-    )
-    max_body_bytes = Whole(
-        "Largest request body, in bytes.", 1, 2**40, load_default=_SERVER["max_body_bytes"]
-    )
-    max_json_depth = Whole("Deepest nesting of a JSON body.", 1, 1000, load_default=_SERVER["max_json_depth"])
-    on_disconnect = Choice(
-        "What becomes of a stream whose client hung up: `cancel` ends it at the provider, `drain` reads the"
-        " rest, so that what it really used is known.",
-        "cancel",
-        "drain",
-        load_default=_SERVER["on_disconnect"],
-    )
 
 
 class LedgerSection(Section):

@@ -12,6 +12,7 @@
     │ │ ├ UnsupportedParameter     unsupported_parameter   400
     │ │ ├ PayloadTooLarge          payload_too_large       413
     │ │ └ UnsupportedMediaType     unsupported_media_type  415
+    │ ├ RequestTimeout             request_timeout         408
     │ ├ Unauthorized               unauthorized            401
     │ ├ Forbidden                  forbidden               403
     │ ├ BudgetExceeded             budget_exceeded         402
@@ -167,6 +168,14 @@ class UnsupportedMediaType(InvalidRequest):
 
     code = "unsupported_media_type"
     http_status = 415
+
+
+class RequestTimeout(RequestError):
+    """The body did not come within the time that it is given; nothing was begun."""
+
+    code = "request_timeout"
+    http_status = 408
+    retryable = True
 
 
 class Unauthorized(RequestError):

@@ -12,6 +12,7 @@ without trusting process ids. A forked child closes what it inherited and starts
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -24,6 +25,9 @@ from maester import native
 from maester.errors import LedgerError
 
 SUFFIX = ".journal"
+
+_PASSING = (errno.ENOSPC, errno.EDQUOT)
+"""Errors after which the same file can be written again once there is room."""
 
 
 class Segment:
@@ -197,6 +201,8 @@ class Journal:
         except OSError as exc:
             segment.size = os.fstat(segment.descriptor).st_size
             self._size += segment.size - offset
+            if exc.errno not in _PASSING:  # its file system may be gone for good, and another in its place
+                self._current = None
             raise LedgerError(
                 f"The journal in {self.folder} cannot be written: {exc.strerror}.", retry_after_s=5.0
             ) from exc

@@ -1,21 +1,30 @@
-"""Reading a request's body: within limits, as JSON, with an error of its own for everything else."""
+"""Reading a request's body: within limits, in time, as JSON, with an error of its own for everything else."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from gunicorn.http.errors import ParseException
 
-from maester.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+from maester.errors import InvalidRequest, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
+from maester.settings import ServerSettings
 from maester.shape import deeper
 
+from .connections import connections
+
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from _typeshed.wsgi import WSGIEnvironment
+
+    from .connections import Wait
 
 Json = dict[str, Any]
 
+_USUAL = ServerSettings()
 _PIECE = 65_536
 _DRAIN_FACTOR = 8
 """How many times the limit is read and thrown away, so that a client that is still sending gets its
@@ -28,10 +37,56 @@ class BodyLimits:
 
     :param max_bytes: largest body, in bytes.
     :param max_depth: deepest nesting of arrays and objects.
+    :param timeout_s: seconds in which it must come, and another one for each `bytes_per_s` that came.
     """
 
-    max_bytes: int = 10_000_000
-    max_depth: int = 64
+    max_bytes: int = _USUAL.max_body_bytes
+    max_depth: int = _USUAL.max_json_depth
+    timeout_s: float = _USUAL.body_timeout_s
+    bytes_per_s: int = _USUAL.body_bytes_per_s
+
+    @classmethod
+    def of(cls, server: ServerSettings) -> BodyLimits:
+        """Those of the configuration."""
+        return cls(
+            server.max_body_bytes, server.max_json_depth, server.body_timeout_s, server.body_bytes_per_s
+        )
+
+
+class Arrival:
+    """While it lasts, the client has only so much time to send the body.
+
+    :raises RequestTimeout: at its end, when that was not enough.
+    """
+
+    __slots__ = ("_limits", "_sock", "_wait")
+
+    def __init__(self, environ: WSGIEnvironment, limits: BodyLimits) -> None:
+        self._sock = environ.get("gunicorn.socket")
+        self._limits = limits
+        self._wait: Wait | None = None
+
+    def __enter__(self) -> None:
+        if self._sock is not None:
+            limits = self._limits
+            self._wait = connections.wait_for_body(
+                self._sock, limits.timeout_s, limits.bytes_per_s, limits.max_bytes
+            )
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._wait is None:
+            return
+        connections.done(self._wait)
+        if self._wait.over:
+            raise RequestTimeout(
+                "The body did not come in time. Send it at once; how slow it may be is set by"
+                " server.body_timeout_s and server.body_bytes_per_s."
+            ) from error
 
 
 def read_json(environ: WSGIEnvironment, limits: BodyLimits) -> Json:
@@ -39,10 +94,15 @@ def read_json(environ: WSGIEnvironment, limits: BodyLimits) -> Json:
 
     :raises UnsupportedMediaType: when it is declared as anything but JSON in UTF-8.
     :raises PayloadTooLarge: when it is longer than allowed, however it is framed.
+    :raises RequestTimeout: when it does not come in time.
     :raises InvalidRequest: when it is not a JSON object, not UTF-8, or nested too deeply.
     """
     _check_type(environ)
-    data = _read(environ, limits.max_bytes)
+    if type(environ["wsgi.input"]) is BytesIO:  # all of it is here
+        data = _read(environ, limits.max_bytes)
+    else:
+        with Arrival(environ, limits):
+            data = _read(environ, limits.max_bytes)
     if not data:
         raise InvalidRequest("The body is empty; send a JSON object.")
     try:

@@ -8,11 +8,11 @@ unusual about a request (see `maester.web.heads`) is left to gunicorn, which the
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .answer import AFTERWARDS
+from .connections import Kind, connections
 from .heads import MOST_BYTES, read_head, write_head
 
 if TYPE_CHECKING:
@@ -26,10 +26,6 @@ _JOINED_BODY = 262_144
 _WITHOUT_BODY = ("1", "204", "304")
 _MOST_DRAINED = 1_000_000
 """Bytes of a body that nobody wanted which are read all the same, so that the connection can be kept."""
-
-
-class TimeUp(BaseException):
-    """Nothing is waited for any more on this connection."""
 
 
 class Unusual(Exception):
@@ -49,9 +45,9 @@ class Connection:
     :param schemes: headers by which this client may say that it was asked by HTTPS, and their values then.
     :param app: the WSGI application.
     :param counted: called for each request; whether the connection may serve another one after it.
-    :ivar waiting_since: ``time.monotonic()`` when it began to wait for the client; ``None`` while a request
-        is answered.
-    :ivar begun: whether a part of a request has come.
+    :param head_s: seconds within which the first request's head has to come.
+    :param idle_s: seconds within which that of any next one has to.
+    :ivar asked: whether anything has come.
     :ivar sent: whether the answer to the last request has begun.
     """
 
@@ -64,12 +60,13 @@ class Connection:
         "_closing",
         "_counted",
         "_head",
+        "_head_s",
+        "_idle_s",
         "_left",
         "_schemes",
         "_sock",
-        "begun",
+        "asked",
         "sent",
-        "waiting_since",
     )
 
     def __init__(
@@ -79,57 +76,53 @@ class Connection:
         schemes: Mapping[str, str],
         app: WSGIApplication,
         counted: Callable[[], bool],
+        head_s: float,
+        idle_s: float,
     ) -> None:
         self._sock = sock
         self._base = base
         self._schemes = {f"HTTP_{name.replace('-', '_')}": value for name, value in schemes.items()}
         self._app = app
         self._counted = counted
+        self._head_s = head_s
+        self._idle_s = idle_s
         self._buffer = b""
-        self._closing = self.sent = self.begun = False
+        self._closing = self.sent = self.asked = False
         self._bare = self._chunked = False
         self._head = b""
         self._left = 0
-        self.waiting_since: float | None = time.monotonic()
 
     def serve(self) -> None:
         """Answer requests until the connection is to end.
 
         :raises Unusual: at a request that gunicorn is to answer.
         :raises OSError: when the client is gone.
-        :raises TimeUp: when it was waited for for too long.
         """
         while self._next():
             self._answer()
             if self._closing:
                 return
 
-    def receive(self, size: int) -> bytes:
-        """Bytes of a body; empty at the end of the connection."""
-        self.waiting_since = time.monotonic()
-        data: bytes = self._sock.recv(size)
-        self.waiting_since = None
-        return data
-
     def _next(self) -> bool:
         """Wait for a whole head; whether one came."""
         buffer = self._buffer
-        self.begun = bool(buffer)
-        self.waiting_since = time.monotonic()
-        while _END not in buffer:
-            if len(buffer) > MOST_BYTES:
-                raise Unusual(buffer)
-            data = self._sock.recv(_PIECE)
-            if not data:
-                if buffer:
+        if _END in buffer:
+            return True
+        kind: Kind = "idle" if self.asked else "head"
+        wait = connections.wait(kind, self._sock, self._idle_s if self.asked else self._head_s)
+        try:
+            while _END not in buffer:
+                if len(buffer) > MOST_BYTES:
                     raise Unusual(buffer)
-                return False
-            if self.begun:
-                buffer += data
-            else:
-                buffer, self.begun = data, True
-                self.waiting_since = time.monotonic()
-        self.waiting_since = None
+                data = self._sock.recv(_PIECE)
+                if not data:
+                    if buffer:
+                        raise Unusual(buffer)
+                    return False
+                buffer = buffer + data if buffer else data
+                wait.partial = self.asked = True
+        finally:
+            connections.done(wait)
         self._buffer = buffer
         return True
 
@@ -147,7 +140,7 @@ class Connection:
             environ["wsgi.input"] = io.BytesIO(buffer[start : start + length])
             self._buffer = buffer[start + length :]
         else:
-            body = _Body(self, buffer[start:], length)
+            body = _Body(self._sock, buffer[start:], length)
             environ["wsgi.input"] = io.BufferedReader(body, _PIECE)
             self._buffer = b""
         kept = self._counted()
@@ -218,8 +211,8 @@ class Connection:
 class _Body(io.RawIOBase):
     """A body of which a part is still to come."""
 
-    def __init__(self, connection: Connection, begun: bytes, length: int) -> None:
-        self._connection = connection
+    def __init__(self, sock: Any, begun: bytes, length: int) -> None:
+        self._sock = sock
         self._begun = begun
         self._left = length
 
@@ -247,7 +240,7 @@ class _Body(io.RawIOBase):
         if self._begun:
             data, self._begun = self._begun[:size], self._begun[size:]
         else:
-            data = self._connection.receive(size)
+            data = self._sock.recv(size)
         self._left -= len(data)
         return data
 

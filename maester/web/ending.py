@@ -5,7 +5,8 @@ worker is told to end. So an ending worker
 
 1. says ``Connection: close`` with every answer (RFC 9112, section 9.6), which is gunicorn's doing;
 2. keeps a connection that is idle for `IDLE_GRACE_S`, within which a next request is answered as ever;
-3. closes what has been silent for so long, and only if nothing has come on it: see `end_wait`;
+3. closes what has been silent for so long, and only if nothing has come on it
+   (`maester.web.connections`);
 4. closes by saying so first and then reading what the client had sent already (`linger_close`), since the
    kernel answers what is unread when a connection is closed by a reset, which can destroy the answer
    before it;
@@ -18,14 +19,12 @@ in which a connection that was silent for the whole grace is closed.
 
 from __future__ import annotations
 
-import select
 import socket
-import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from maester import native
+from .connections import is_readable
 
 if TYPE_CHECKING:
     from maester.runtime import Runtime
@@ -42,10 +41,6 @@ SETTLE_S = 5.0
 _MOST_DRAINED = 1_000_000
 _MOST_WAITING = 2048
 _PIECE = 65_536
-
-
-class Silent(BaseException):
-    """A client has been waited for for too long."""
 
 
 class Ending:
@@ -75,38 +70,25 @@ class Ending:
 
 
 class Client:
-    """A client's socket as gunicorn's loop for connections uses it: knows when it is idle, closes gently.
+    """A client's socket as gunicorn's loop for connections uses it: closes gently, gives back what was read.
 
     It passes for the socket's own class, by which gunicorn knows TLS.
 
-    :ivar idle_since: ``time.monotonic()`` since when a next request has been waited for, of which nothing
-        has come; ``None`` at all other times.
+    :param received: what was received already and is to be received again.
     """
 
-    __slots__ = ("_between", "_sock", "idle_since")
+    __slots__ = ("_received", "_sock")
 
-    def __init__(self, sock: Any) -> None:
+    def __init__(self, sock: Any, received: bytes = b"") -> None:
         self._sock = sock
-        self._between = True
-        self.idle_since: float | None = None
-
-    def answered(self) -> None:
-        """Say that the next that is read is the beginning of a next request."""
-        self._between = True
+        self._received = received
 
     def recv(self, size: int, *flags: int) -> bytes:
-        """What the socket receives; nothing, as at its end, when it was idle for too long."""
-        if not self._between:
-            received: bytes = self._sock.recv(size, *flags)
-            return received
-        self._between = False
-        self.idle_since = time.monotonic()
-        try:
-            received = self._sock.recv(size, *flags)
-        except Silent:
-            received = b""
-        finally:
-            self.idle_since = None
+        """What the socket receives."""
+        if self._received:
+            data, self._received = self._received[:size], self._received[size:]
+            return data
+        received: bytes = self._sock.recv(size, *flags)
         return received
 
     def close(self) -> None:
@@ -123,27 +105,6 @@ class Client:
     @__class__.setter
     def __class__(self, kind: type) -> None:
         raise TypeError("A client's connection stays what it is.")
-
-
-def is_readable(sock: Any) -> bool:
-    """Whether something has come on a socket, or its end. Waits for nothing."""
-    poll = native.original("select", "poll")()
-    poll.register(sock.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def end_wait(greenlet: Any, sock: Any, is_idle: Callable[[], bool]) -> None:
-    """Raise `Silent` in a greenlet that waits on its client's socket, if it still does and nothing came.
-
-    All is looked at and done from gevent's loop in one go: ``gevent.kill`` would raise it later, when the
-    greenlet may be in the middle of the next request.
-    """
-
-    def throw() -> None:
-        if is_idle() and not is_readable(sock):
-            greenlet.throw(Silent)
-
-    sys.modules["gevent"].get_hub().loop.run_callback(throw)
 
 
 def linger_close(sock: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import IO, Any
 
 from flask import Blueprint, Response, request
@@ -18,7 +19,7 @@ from maester.jobs.files import PART_BYTES
 
 from .answer import Answer
 from .answers import json_response
-from .body import check_length
+from .body import Arrival, BodyLimits, check_length
 from .job_schemas import check_expiry
 from .jobs import owner_of
 from .paging import after_of, check_names, page, whole_of, word_of
@@ -43,11 +44,12 @@ def blueprint(service: Service) -> Blueprint:
     """The views over a service."""
     views = Blueprint("files", __name__)
     settings = service.runtime.settings.jobs
+    limits = replace(service.limits, max_bytes=settings.max_body_bytes)
 
     @views.post("/v1/files")
     def create_file() -> Answer:
         owner = owner_of(service)
-        upload = _uploaded(settings.max_body_bytes)
+        upload = _uploaded(limits)
         purpose, keep_s = _asked()
         longest = settings.keep_days * _DAY_S
         file = service.jobs.files.create(
@@ -100,16 +102,17 @@ def blueprint(service: Service) -> Blueprint:
     return views
 
 
-def _uploaded(max_bytes: int) -> FileStorage:
+def _uploaded(limits: BodyLimits) -> FileStorage:
     """The file of the form that the current request is: in memory while it is small, else on disk."""
     if request.mimetype != "multipart/form-data":
         raise UnsupportedMediaType("Send a file as `multipart/form-data`, with `purpose` and `file`.")
-    check_length(request.environ, max_bytes + _FRAMING)
-    request.max_content_length = max_bytes + _FRAMING
+    request.max_content_length = limits.max_bytes + _FRAMING
     try:
-        found = request.files.getlist("file")
+        with Arrival(request.environ, limits):
+            check_length(request.environ, request.max_content_length)
+            found = request.files.getlist("file")
     except RequestEntityTooLarge as exc:
-        raise _too_large(max_bytes) from exc
+        raise _too_large(limits.max_bytes) from exc
     except (OSError, ParseException) as exc:
         raise InvalidRequest("The body could not be read: it is broken off or wrongly framed.") from exc
     if len(found) != 1 or len(request.files) != 1:

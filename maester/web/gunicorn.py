@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import glob
 import logging
+import math
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -23,7 +25,7 @@ from maester.errors import ConfigError, LedgerError
 from maester.logs import configure
 from maester.settings import ServerSettings
 
-from . import handles
+from . import descriptors
 
 APPLICATION = "wsgi:app"
 BOOT_FAILED = 4
@@ -100,6 +102,7 @@ def post_worker_init(worker: Any) -> None:
             _log.critical(exc.message)
             sys.exit(BOOT_FAILED)
     configure(service.runtime.settings)
+    _bound_clients(worker, service.runtime.settings.server)
     service.runtime.start()
     with suppress(LedgerError):  # the first request would ask too, and could then be refused
         service.runtime.keys.any()
@@ -212,6 +215,27 @@ def _written(name: Any) -> str:
     return f"{host}:{name[1]}"
 
 
+def _bound_clients(worker: Any, server: ServerSettings) -> None:
+    """Set what clients may do: how long they may say nothing, read nothing, and how many there may be."""
+    worker.head_timeout_s = server.head_timeout_s
+    for listener in worker.sockets:
+        with suppress(OSError, AttributeError):  # sockets of a file system, and systems that do not know it
+            # Connections inherit it. The kernel ends those whose client takes nothing for so long.
+            listener.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(server.send_timeout_s * 1000)
+            )
+    places = descriptors.places_for(worker.cfg.worker_connections)
+    if places < worker.cfg.worker_connections:
+        _log.warning(
+            "This process may open too few files for server.connections = %d and is left with %d; raise the"
+            " limit (ulimit -n, LimitNOFILE) to %d.",
+            worker.cfg.worker_connections,
+            places,
+            descriptors.needed(worker.cfg.worker_connections),
+        )
+        worker.worker_connections = places
+
+
 def _drain_on_term(drain: Callable[[], None]) -> None:
     end = signal.getsignal(signal.SIGTERM)
 
@@ -228,8 +252,6 @@ _server = _settings.server
 configure(_settings)
 if "gunicorn.arbiter" in sys.modules:  # else nobody is about to serve
     _share_counts()
-    if _server.worker_class == "gevent":
-        handles.allow(_server.connections)
 
 bind = address_of(_server)
 workers = _server.workers
@@ -238,7 +260,6 @@ threads = _server.threads if _server.worker_class == "gthread" else 1
 worker_connections = _server.connections
 graceful_timeout = max(1, round(_server.graceful_timeout_s))
 timeout = _LONGEST_REQUEST_S if _server.worker_class == "sync" else 60
-keepalive = 65
-"""Seconds; longer than load balancers keep an idle connection, so that it is they who close it."""
+keepalive = math.ceil(_server.keep_alive_s)
 control_socket_disable = True
 logger_class = "maester.logs.server.ServerLogger"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -34,7 +35,8 @@ def blueprint(service: Service) -> Blueprint:
     """The views over a service."""
     views = Blueprint("jobs", __name__)
     settings = service.runtime.settings
-    limits = BodyLimits(settings.jobs.max_body_bytes, settings.server.max_json_depth + _WRAPPING)
+    usual = service.limits
+    limits = replace(usual, max_bytes=settings.jobs.max_body_bytes, max_depth=usual.max_depth + _WRAPPING)
 
     @views.post("/v1/jobs")
     def create_job() -> Answer:

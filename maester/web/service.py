@@ -52,8 +52,7 @@ class Service:
     @classmethod
     def of(cls, runtime: Runtime, *, ping_s: float = PING_S, patience_s: float = PATIENCE_S) -> Service:
         """A service over a runtime, limited as its settings say."""
-        server = runtime.settings.server
-        limits = BodyLimits(server.max_body_bytes, server.max_json_depth)
+        limits = BodyLimits.of(runtime.settings.server)
         idempotency = Idempotency(runtime.settings.idempotency, runtime.answers)
         return cls(runtime, Gate(runtime.keys), limits, idempotency, ping_s, patience_s)
 

@@ -1,56 +1,64 @@
-"""gunicorn's gevent worker with a shorter way for usual requests, and an eye on connections that wait."""
+"""gunicorn's gevent worker: a short way for usual requests, room for everybody, an end without a failure."""
 
 from __future__ import annotations
 
 import errno
 import ipaddress
-import time
+import os
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 import gevent  # type: ignore[import-untyped]
-from gunicorn import util
+from gevent.server import StreamServer  # type: ignore[import-untyped]
 from gunicorn.http.wsgi import base_environ
 from gunicorn.workers.ggevent import GeventWorker
 
-from .connection import Connection, TimeUp, Unusual
+from maester.settings import ServerSettings
 
-_LOOK_S = 0.5
-"""Seconds between two looks at the connections that wait for their clients."""
+from .connection import Connection, Unusual
+from .connections import Wait, connections
+from .ending import Client, Ending, accept_waiting, linger_close
 
-_REQUEST_S = 60.0
-"""Seconds within which a request's head, and then every next piece of its body, has to come."""
+_LOOK_S = 0.25
+"""Between two looks at which connections are idle, once the worker is ending."""
 
-_SPARE_S = 1.0
-"""Seconds for which a connection has to have been idle to be closed for others that want in."""
+_SPARE = 16
+"""The last one of so many places for connections is kept free."""
 
 _GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF)
-_HOOKS = ("pre_request", "post_request")
-_LIMITS = ("limit_request_line", "limit_request_fields", "limit_request_field_size")
+_OWN = (
+    *("pre_request", "post_request"),
+    *("limit_request_line", "limit_request_fields", "limit_request_field_size"),
+)
+"""Settings of gunicorn that are its own to heed."""
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
     """Serves usual requests itself (see `maester.web.connection`) and leaves the others to gunicorn.
 
     Where something is configured that wants to see every request (an access log, hooks, TLS, HTTP/2,
-    the PROXY protocol) all are left to gunicorn.
+    the PROXY protocol) all are left to gunicorn. Whoever sends nothing is let go when it is time, when the
+    worker is full (`maester.web.connections`), and when it ends (`maester.web.ending`).
 
-    Ends as soon as the last request does. gunicorn's own waits for every connection that a client keeps
-    open for a next request, which for clients with a pool means the whole graceful timeout.
+    :ivar head_timeout_s: seconds until a connection's first request must have come.
     """
+
+    alive: bool
+    head_timeout_s = ServerSettings().head_timeout_s
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
-        self.alive: bool
-        self._idle: dict[_Idle, Any] = {}
-        self._connections: dict[Connection, Any] = {}
+        self.server_class = partial(_Server, self)
+        self._ending = Ending(self.cfg.keepalive)
 
-    def timeout_ctx(self) -> _Idle:
+    def timeout_ctx(self) -> _Waiting:
         """What gunicorn waits in for a next request on a connection."""
-        return _Idle(self._idle, self.cfg.keepalive)
+        return _Waiting(self)
 
     def run(self) -> None:
         """Serve until told to end."""
+        connections.room = self.worker_connections - max(1, self.worker_connections // _SPARE)
         self._base = {**base_environ(self.cfg), "wsgi.multithread": True, "SCRIPT_NAME": ""}
         self._base["SERVER_PROTOCOL"] = "HTTP/1.1"
         self._usual = _is_usual(self.cfg, self.log)
@@ -60,24 +68,45 @@ class Worker(GeventWorker):  # type: ignore[misc]
         finally:
             watcher.kill(block=False)
 
+    def notify(self) -> None:
+        """Say to the master that all is well; end, but not at once, when there is no master any more."""
+        self.tmp.notify()
+        if self.alive and self.ppid != os.getppid():
+            self.log.info("Parent changed, shutting down: %s", self)
+            self.alive = False
+
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve one connection to its end."""
-        if not self._usual:
-            super().handle(listener, client, addr)
-            return
+        current = gevent.getcurrent()
+        current.client, current.asked = client, False
+        connections.make_room()
+        connections.open += 1
+        try:
+            if not self._usual:
+                super().handle(listener, Client(client), addr)
+                return
+            unusual = self._serve(listener, client, addr)
+            if unusual is None:
+                linger_close(client)
+                return
+            super().handle(listener, Client(client, unusual.received), addr)
+        finally:
+            connections.open -= 1
+
+    def _serve(self, listener: Any, client: Any, addr: Any) -> Unusual | None:
+        """Answer usual requests; the one that is not, after which gunicorn has to go on, if there is one."""
         client.setblocking(1)
         schemes = self.cfg.secure_scheme_headers if self._trusts(addr) else {}
+        environ = self._environ(listener, client, addr)
         connection = Connection(
-            client, self._environ(listener, client, addr), schemes, self.wsgi, self._count
+            client, environ, schemes, self.wsgi, self._count, self.head_timeout_s, self.cfg.keepalive
         )
-        self._connections[connection] = gevent.getcurrent()
         try:
             connection.serve()
         except Unusual as unusual:
-            del self._connections[connection]
-            super().handle(listener, _Replayed(client, unusual.received), addr)
-            return
-        except (TimeUp, gevent.GreenletExit):
+            gevent.getcurrent().asked = connection.asked
+            return unusual
+        except gevent.GreenletExit:
             pass
         except OSError as exc:
             if exc.errno not in _GONE:
@@ -87,9 +116,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 self.log.exception("Error handling request; the answer had begun.")
             else:
                 self.handle_error(None, client, addr, exc)
-        finally:
-            self._connections.pop(connection, None)
-            util.close(client)
+        return None
 
     def _count(self) -> bool:
         self.nr += 1
@@ -123,93 +150,68 @@ class Worker(GeventWorker):  # type: ignore[misc]
         while True:
             gevent.sleep(_LOOK_S)
             if not self.alive:
-                for idle, waiting in tuple(self._idle.items()):
-                    idle.end(waiting)
-            self._end_waiting()
-
-    def _end_waiting(self) -> None:
-        """End connections whose clients are silent for too long, and some more when there is no room."""
-        now = time.monotonic()
-        idle: list[tuple[float, Connection]] = []
-        for connection, greenlet in tuple(self._connections.items()):
-            since = connection.waiting_since
-            if since is None:
-                continue
-            if connection.begun:
-                over = now - since > _REQUEST_S
-            else:
-                over = not self.alive or now - since > self.cfg.keepalive
-                if not over and now - since > _SPARE_S:
-                    idle.append((since, connection))
-            if over:
-                _end(connection, greenlet)
-        room = self.worker_connections - len(self._connections)
-        if room <= 0:
-            idle.sort(key=lambda each: each[0])
-            for _, connection in idle[: max(1, self.worker_connections // 10)]:
-                _end(connection, self._connections[connection])
-
-
-def _end(connection: Connection, greenlet: Any) -> None:
-    """Stop waiting on a connection, unless something comes on it before the loop's next turn."""
-    since = connection.waiting_since
-
-    def throw() -> None:
-        if since is not None and connection.waiting_since == since:
-            greenlet.throw(TimeUp)
-
-    gevent.get_hub().loop.run_callback(throw)
+                self._ending.begin()
+                connections.let_go(self._ending.is_over)
 
 
 def _is_usual(cfg: Any, log: Any) -> bool:
     """Whether nothing is configured that is gunicorn's own to do for every request."""
-    own = any(getattr(cfg, name) != cfg.settings[name].default for name in (*_HOOKS, *_LIMITS))
+    own = any(getattr(cfg, name) != cfg.settings[name].default for name in _OWN)
     plain = not cfg.is_ssl and cfg.proxy_protocol == "off"
     return bool(not own and plain and not getattr(log, "access_log_enabled", True))
 
 
-class _Replayed:
-    """A socket with a part of what comes from it given back."""
+class _Server(StreamServer):  # type: ignore[misc]
+    """Accepts for a worker.
 
-    def __init__(self, sock: Any, received: bytes) -> None:
-        self._sock = sock
-        self._received = received
+    gunicorn makes it with parameters that are for a server of another kind.
+    """
 
-    def recv(self, size: int, *flags: int) -> bytes:
-        if self._received:
-            data, self._received = self._received[:size], self._received[size:]
-            return data
-        more: bytes = self._sock.recv(size, *flags)
-        return more
+    def __init__(self, worker: Worker, listener: Any, *, spawn: Any, **more: Any) -> None:
+        tls = {"ssl_context": more["ssl_context"]} if "ssl_context" in more else {}
+        handle = partial(worker.handle, _Named(listener.getsockname()))
+        super().__init__(listener, handle=handle, spawn=spawn, **tls)
+        if worker.cfg.workers > 1:
+            self.max_accept = 1
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
+    def close(self) -> None:
+        """Stop accepting, after what waits to be accepted."""
+        if self.started:
+            accept_waiting(self.socket, self._do_read)
+        super().close()
 
 
-class _Idle:
-    """A time limit that can be ended before its time."""
+class _Named:
+    """A listener as those need it who serve what it accepted: they may begin after it was closed."""
 
-    def __init__(self, idle: dict[_Idle, Any], seconds: float) -> None:
-        self._all = idle
-        self._timeout = gevent.Timeout(seconds, False)
+    def __init__(self, name: Any) -> None:
+        self._name = name
 
-    def __enter__(self) -> _Idle:
-        self._all[self] = gevent.getcurrent()
-        self._timeout.start()
-        return self
+    def getsockname(self) -> Any:
+        """Where it listened."""
+        return self._name
+
+
+class _Waiting:
+    """The wait of the current greenlet's client for its next request."""
+
+    __slots__ = ("_wait", "_worker")
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def __enter__(self) -> None:
+        current = gevent.getcurrent()
+        if current.asked:
+            self._wait: Wait = connections.wait("idle", current.client, self._worker.cfg.keepalive)
+        else:
+            current.asked = True
+            self._wait = connections.wait("head", current.client, self._worker.head_timeout_s)
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool:
-        self._all.pop(self, None)
-        ours = error is self._timeout
-        self._timeout.close()
-        return ours
-
-    def end(self, waiting: Any) -> None:
-        """Behave as if the time were over."""
-        self._all.pop(self, None)
-        gevent.kill(waiting, self._timeout)
+    ) -> None:
+        connections.done(self._wait)

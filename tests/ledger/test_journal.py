@@ -302,6 +302,29 @@ def test_a_journal_that_cannot_be_opened_refuses_and_recovers(local: Recorder) -
     assert local.sink.counts()["in_flight"] == 1
 
 
+def test_another_disk_in_the_place_of_one_that_failed_is_written_to(local: Recorder) -> None:
+    before = open_inference()
+    local.sink.admit(before)
+    (segment,) = local.segments
+    lost = local.settings.journal_dir.with_name("lost")
+    with failing(segment):
+        local.settings.journal_dir.rename(lost)
+        with pytest.raises(LedgerError, match="cannot be written"):
+            local.sink.admit(open_inference())
+        after = open_inference()
+        local.sink.admit(after)
+        assert len(local.segments) == 1
+    for inference in (before, after):
+        local.sink.settle(record_of(answer(inference)))
+    assert local.sink.flush(20)
+    assert {
+        "admitted": 2,
+        "settled": 2,
+        "recorded": 2,
+        "unaccounted": 0,
+    }.items() <= local.sink.counts().items()
+
+
 def test_what_is_settled_after_the_end_is_not_interrupted(local: Recorder, tmp_path: Path) -> None:
     closing = Recorder(local.url, tmp_path)
     inference = open_inference("Finished while the worker went away.")
@@ -351,6 +374,21 @@ def test_nothing_is_left_after_an_orderly_end(local: Recorder) -> None:
     local.sink.close()
     assert local.segments == []
     assert local.ledger.totals()["ok"] == 2
+
+
+@contextmanager
+def failing(segment: Path) -> Iterator[None]:
+    """Let this process write nothing more to a file it has open, as on a disk that became read-only."""
+    names = {name: os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")}
+    (handle,) = (int(name) for name, path in names.items() if path == str(segment.resolve()))
+    writable, readable = os.dup(handle), os.open(segment, os.O_RDONLY)
+    os.dup2(readable, handle)
+    os.close(readable)
+    try:
+        yield
+    finally:
+        os.dup2(writable, handle)
+        os.close(writable)
 
 
 @contextmanager

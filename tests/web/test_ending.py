@@ -6,16 +6,14 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import gevent
-import gevent.socket
 import pytest
 
 from maester.model import Request
 from maester.runtime import Runtime
 from maester.web import ending
-from maester.web.ending import Client, Ending, accept_waiting, end_wait, linger_close, wait_until_settled
+from maester.web.ending import Client, Ending, accept_waiting, linger_close, wait_until_settled
 
 
 @pytest.fixture
@@ -50,50 +48,15 @@ def test_an_ending_worker_keeps_what_is_idle_for_a_while_however_long_it_was(
     assert not clock.is_over(51)
 
 
-def waiting() -> tuple[Any, Client, Any]:
-    """A client's end, the server's, and a greenlet that waits there for a request."""
-    theirs, ours = gevent.socket.socketpair()
-    client = Client(ours)
-    greenlet = gevent.spawn(client.recv, 100)
-    gevent.sleep(0)
-    return theirs, client, greenlet
-
-
-def test_a_wait_for_a_silent_client_is_ended_as_if_it_had_left() -> None:
-    theirs, client, greenlet = waiting()
-    end_wait(greenlet, client, lambda: client.idle_since is not None)
-    assert greenlet.get(timeout=5) == b""
-    assert client.idle_since is None
-    theirs.close()
-    client.close()
-
-
-def test_a_wait_is_not_ended_once_something_has_come() -> None:
-    theirs, client, greenlet = waiting()
-    end_wait(greenlet, client, lambda: client.idle_since is not None)
-    theirs.sendall(b"GET /")  # the greenlet does not know it yet
-    assert greenlet.get(timeout=5) == b"GET /"
-    theirs.close()
-    client.close()
-
-
-def test_only_the_beginning_of_a_request_is_waited_for_idly() -> None:
-    theirs, client, greenlet = waiting()
-    assert client.idle_since is not None
-    theirs.sendall(b"GET /")
-    assert greenlet.get(timeout=5) == b"GET /"
-    rest = gevent.spawn(client.recv, 100)
-    gevent.sleep(0)
-    assert client.idle_since is None
-    theirs.sendall(b" HTTP/1.1")
-    rest.join(5)
-    client.answered()
-    following = gevent.spawn(client.recv, 100)
-    gevent.sleep(0)
-    assert client.idle_since is not None
-    theirs.close()
-    assert following.get(timeout=5) == b""
-    client.close()
+def test_what_was_read_is_given_back_first() -> None:
+    theirs, ours = socket.socketpair()
+    with theirs:
+        theirs.sendall(b" HTTP/1.1")
+        client = Client(ours, b"GET /")
+        assert [client.recv(3), client.recv(100), client.recv(100)] == [b"GET", b" /", b" HTTP/1.1"]
+        assert client.__class__ is socket.socket
+        theirs.close()
+        client.close()
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""What becomes of requests while something is broken. See `__main__`."""
