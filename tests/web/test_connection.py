@@ -125,7 +125,7 @@ class Peer:
         self.sock, served = socket.socketpair()
         self.sock.settimeout(10)
         self.failure: BaseException | None = None
-        self.connection = Connection(served, {"SCRIPT_NAME": ""}, {}, app, lambda: keeps)
+        self.connection = Connection(served, {"SCRIPT_NAME": ""}, {}, app, lambda: keeps, 30, 30)
 
         def run() -> None:
             try:
