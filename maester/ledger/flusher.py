@@ -11,18 +11,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
 from maester import native
 from maester.errors import LedgerError
-from maester.redaction import Redactor
 from maester.settings import LedgerSettings
 
 from . import lines
 from .bound import Bound
-from .codec import encode
 from .journal import Journal, Place
 from .partitioning import Partitioning
 from .pruning import Retention
@@ -46,35 +43,23 @@ _LONGEST_PAUSE_S = 5.0
 class Settled:
     """A settled inference on its way to the ledger.
 
-    :ivar record: the record; ``None`` when it is to be read from the journal.
-    :ivar document: the record without its content, as JSON, redacted.
-    :ivar clean: whether neither of its journal lines held a secret.
-    :ivar size: about how many bytes of memory it takes.
+    :ivar row: what goes into the ledger; ``None`` when it is to be read from the journal.
     :ivar since: when it began to wait, by the flusher's clock.
+    :ivar size: about how many bytes of memory it takes.
     """
 
-    __slots__ = ("admitted", "clean", "document", "place", "record", "since", "size")
+    __slots__ = ("admitted", "place", "row", "since", "size")
 
-    def __init__(
-        self,
-        record: dict[str, Any],
-        document: bytes,
-        *,
-        clean: bool,
-        admitted: Place | None,
-        place: Place | None,
-    ) -> None:
-        self.record: dict[str, Any] | None = record
-        self.document: bytes | None = document
-        self.clean = clean
+    def __init__(self, row: Row, admitted: Place | None, place: Place | None) -> None:
+        self.row: Row | None = row
         self.admitted = admitted
         self.place = place
         self.since = 0.0
-        self.size = len(document) + sum(each.length for each in (admitted, place) if each is not None)
+        self.size = len(row.document) + sum(each.length for each in (admitted, place) if each is not None)
 
     def shed(self) -> None:
         """Forget what the journal has too."""
-        self.record = self.document = None
+        self.row = None
 
 
 class _Mark:
@@ -98,7 +83,6 @@ class Flusher:
         self,
         journal: Journal,
         store: Store,
-        redactor: Redactor,
         settings: LedgerSettings,
         *,
         memory_bytes: int = MEMORY_BYTES,
@@ -111,7 +95,6 @@ class Flusher:
         keep_days = settings.keep_days
         self.retention = None if keep_days is None else Retention(store, keep_days)
         self.partitioning = Partitioning(store)
-        self._redactor = redactor
         self._interval_s = settings.flush_interval_s
         self._queue: deque[Settled | _Mark] = deque()
         self._queued_bytes = 0
@@ -246,13 +229,13 @@ class Flusher:
             batch.append(item)
         if not batch:
             return
-        rows = [row for row in map(self._row, batch) if row is not None]
+        rows = [row for settled in batch if (row := settled.row or self._read(settled)) is not None]
         write_each(self._store, rows, self._reject)
         self.recorded += len(rows)
         self._progress_at = self._clock()
         for settled in batch:
             self._queue.popleft()
-            if settled.record is not None:
+            if settled.row is not None:
                 self._queued_bytes -= settled.size
         self._journal.release(place for s in batch for place in (s.admitted, s.place))
 
@@ -273,16 +256,6 @@ class Flusher:
     def _head(self) -> list[Settled | _Mark]:
         # By index: others append meanwhile, which an iterator over a deque does not bear.
         return [self._queue[i] for i in range(min(BATCH, len(self._queue)))]
-
-    def _row(self, settled: Settled) -> Row | None:
-        record, document = settled.record, settled.document
-        if record is None or document is None:
-            return self._read(settled)
-        content = record.get("content")
-        text = None if content is None else encode(content)
-        if text is not None and not settled.clean:
-            text = self._redactor.redact_bytes(text)
-        return Row(record, document, text)
 
     def _read(self, settled: Settled) -> Row | None:
         parsed = lines.parse(settled.place.read()) if settled.place is not None else None

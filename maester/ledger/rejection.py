@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, ProgrammingError
 
+from .codec import decode
 from .store import Row, Store
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def keep(folder: Path, row: Row, exc: BaseException) -> None:
         file.write(b'{"record":' + row.document + b',"content":' + content + b"}\n")
     log.error(
         "The ledger does not take inference %s, which is kept in %s: %s",
-        row.record.get("request_id"),
+        (row.record or decode(row.document)).get("request_id"),
         path,
         reason(exc),
     )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Boolean, Column, Connection, Double, Integer, Table
 
@@ -19,6 +18,39 @@ _LONG = 512
 """Longest text, in characters, of a column with an index; PostgreSQL's B-trees take no more than
 2.7 kB. The document has the whole of it."""
 _LONG_TAG = 255
+
+
+class Columns(NamedTuple):
+    """What stands of one record in each table but that of documents.
+
+    Plain values in tuples, which Python's collector of cycles does not look at; a record is a tree of some
+    hundred dictionaries and lists, which it would, for as long as the record waits to be written.
+    """
+
+    inferences: Values
+    attempts: list[Values]
+    aliases: list[Values]
+    tags: list[Values]
+    evaluations: list[Values]
+
+
+def columns_of(record: Mapping[str, Any]) -> Columns:
+    """The rows of a record; it is not known yet when that of ``inferences`` is written.
+
+    :raises Exception: for a record that is not formed like one, of any kind.
+    """
+    return Columns(
+        summary_values(record, 0.0),
+        attempt_values(record),
+        alias_values(record),
+        tag_values(record),
+        evaluation_values(record),
+    )
+
+
+def recorded(row: Values, now: float) -> Values:
+    """A row of ``inferences`` with the moment at which it is written."""
+    return (*row[:2], now, *row[3:])
 
 
 def summary_values(record: Mapping[str, Any], now: float) -> Values:
@@ -247,11 +279,6 @@ _FITS: Mapping[type, Callable[[Any], Any]] = {
     Double: _real,
     Boolean: bool,
 }
-
-
-def each_of(records: Iterable[Mapping[str, Any]], values: Any) -> list[Values]:
-    """The rows of a table for several records."""
-    return list(chain.from_iterable(map(values, records)))
 
 
 _NOTHING: Mapping[str, Any] = {}

@@ -20,7 +20,8 @@ from . import lines
 from .codec import decode, encode
 from .flusher import MEMORY_BYTES, Flusher, Settled
 from .journal import Journal
-from .store import Store
+from .rows import columns_of
+from .store import Row, Store
 
 if TYPE_CHECKING:
     from maester.runtime import Runtime
@@ -116,11 +117,11 @@ class LedgerSink:
         line, whole_clean = self._settle_line(document, content, pending.content if pending else {})
         was_pending, place = journal.settle(request_id, line)
         self._watch_journal(place is not None)
-        if content is not None:
-            kept["content"] = content
+        text = None if content is None else encode(content)
+        if text is not None and not (whole_clean and (was_pending is None or was_pending.clean)):
+            text = redact(text)
         admitted = was_pending.place if was_pending else None
-        clean = whole_clean and (was_pending is None or was_pending.clean)
-        self._pass_on(Settled(kept, document, clean=clean, admitted=admitted, place=place))
+        self._pass_on(Settled(_row(kept, document, text), admitted, place))
 
     def flush(self, timeout_s: float = CLOSE_TIMEOUT_S) -> bool:
         """Wait until everything settled so far is in the ledger; whether it came to that in time."""
@@ -252,13 +253,19 @@ class LedgerSink:
                 self._flusher = Flusher(
                     journal,
                     Store(self._database),
-                    self._redactor,
                     settings.ledger,
                     memory_bytes=self._memory_bytes,
                 )
                 self._flusher.start()
                 self._journal = journal
             return self._journal
+
+
+def _row(record: Mapping[str, Any], document: bytes, content: bytes | None) -> Row:
+    try:
+        return Row(None, document, content, columns_of(record))
+    except Exception:  # noqa: BLE001 - whoever writes it says what is wrong, and sets it aside
+        return Row(record, document, content)
 
 
 _COUNTS = (

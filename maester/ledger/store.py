@@ -21,16 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from maester import native
 from maester.database import Database, partitions, schema
 
-from .rows import (
-    Values,
-    alias_values,
-    attempt_values,
-    each_of,
-    evaluation_values,
-    fitting,
-    summary_values,
-    tag_values,
-)
+from .rows import Columns, Values, columns_of, fitting, recorded
 
 T = TypeVar("T")
 
@@ -43,14 +34,20 @@ _forking: list[Store] = []
 class Row(NamedTuple):
     """A finished inference, ready to be written.
 
-    :param record: the record, from which the summary columns are taken.
+    :param record: the record, from which the columns are taken; not needed where these are there.
     :param document: the record without its content, as JSON.
     :param content: the content as JSON, if any was captured.
     """
 
-    record: Mapping[str, Any]
+    record: Mapping[str, Any] | None
     document: bytes
     content: bytes | None
+    made: Columns | None = None
+
+    @property
+    def columns(self) -> Columns:
+        """What stands in the tables."""
+        return self.made if self.made is not None else columns_of(self.record or {})
 
 
 class Store:
@@ -78,19 +75,20 @@ class Store:
         :raises sqlalchemy.exc.DBAPIError: when the database refuses, and nothing is written then.
         """
         now = time.time()
-        records = [row.record for row in rows]
+        made = [row.columns for row in rows]
         documents = [
-            (row.record["request_id"], row.document.decode(), row.content.decode() if row.content else None)
-            for row in rows
+            (columns.inferences[0], row.document.decode(), row.content.decode() if row.content else None)
+            for row, columns in zip(rows, made, strict=True)
         ]
-        spread_s = self._spread(records)
+        spread_s = self._spread(made)
+        together = chain.from_iterable
         tables: tuple[tuple[Table, list[Values]], ...] = (
-            (schema.inferences, [summary_values(record, now) for record in records]),
+            (schema.inferences, [recorded(columns.inferences, now) for columns in made]),
             (schema.documents, documents),
-            (schema.attempts, each_of(records, attempt_values)),
-            (schema.aliases, each_of(records, alias_values)),
-            (schema.inference_tags, each_of(records, tag_values)),
-            (schema.evaluations, each_of(records, evaluation_values)),
+            (schema.attempts, list(together(columns.attempts for columns in made))),
+            (schema.aliases, list(together(columns.aliases for columns in made))),
+            (schema.inference_tags, list(together(columns.tags for columns in made))),
+            (schema.evaluations, list(together(columns.evaluations for columns in made))),
         )
 
         def work(connection: Connection) -> None:
@@ -102,12 +100,12 @@ class Store:
         self.transaction(work)
         self._known_spread_s = max(spread_s, self._known_spread_s)
 
-    def _spread(self, records: Sequence[Mapping[str, Any]]) -> float:
+    def _spread(self, made: Sequence[Columns]) -> float:
         """How far these inferences start from the times in their ids: PostgreSQL's readers must know."""
         if self.sqlite:
             return 0.0
         return max(
-            (partitions.spread_of(record["request_id"], record["started_at"]) for record in records),
+            (partitions.spread_of(columns.inferences[0], columns.inferences[1]) for columns in made),
             default=0.0,
         )
 

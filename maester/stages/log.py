@@ -100,10 +100,11 @@ class LogStage:
         told = [sink for sink in self._told if _ready(sink)]  # which may put faults on the record
         record = inference.record = record_of(inference, capture=self._capture)
         _settle(inference, record, self._durable)
-        if inference.afterwards is None:
+        later, inference.afterwards = inference.afterwards, None  # or the two would hold on to each other
+        if later is None:
             _settle(inference, record, told)
         else:
-            inference.afterwards.append(partial(_settle, inference, record, told))
+            later.append(partial(_settle, inference, record, told))
 
 
 def _settle(inference: Inference, record: Mapping[str, Any], sinks: Iterable[Sink]) -> None:
