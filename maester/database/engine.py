@@ -229,6 +229,8 @@ def _sqlite_engine(url: URL, *, pooled: bool) -> Engine:
         # NORMAL: a commit survives the process's death, not always the machine's loss of power.
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA journal_size_limit=67108864")
+        # 32 MB. A page that is written in every batch goes into the database once for all of these.
+        connection.execute("PRAGMA wal_autocheckpoint=8000")
         # The writer touches a page here and there in every index.
         connection.execute(f"PRAGMA cache_size=-{cache_kib}")
 

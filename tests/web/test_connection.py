@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import socket
 import threading
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +18,9 @@ from gunicorn.http.wsgi import create
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from maester.runtime import Runtime
+from maester.settings import Settings
+from maester.web import create_app
 from maester.web.connection import Connection, Unusual
 from maester.web.heads import read_head, write_head
 
@@ -334,3 +339,24 @@ def test_unusual_requests_are_handed_on_whole(message: bytes) -> None:
         assert isinstance(peer.failure, Unusual)
         assert message.startswith(peer.failure.received)
         assert peer.failure.received
+
+
+def test_a_request_leaves_no_rings_of_objects_behind(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    with Runtime.build(settings=settings) as runtime, Peer(create_app(runtime)) as peer:
+        body = b'{"model": "echo", "messages": [{"role": "user", "content": "hi"}]}'
+        request = post("/v1/chat/completions", body, "Content-Type: application/json")
+        request = request.replace(b"Host: h\r\n", b"Host: localhost\r\n")
+        for _ in range(5):
+            ((head, _),) = peer.ask(request)
+            assert head.startswith(b"HTTP/1.1 200 ")
+        runtime.flush()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(50):
+                peer.ask(request)
+            runtime.flush()
+            assert gc.collect() < 50, "each request leaves objects that only the collector of cycles finds"
+        finally:
+            gc.enable()
