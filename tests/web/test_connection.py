@@ -19,7 +19,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from maester.runtime import Runtime
-from maester.settings import Settings
 from maester.web import create_app
 from maester.web.connection import Connection, Unusual
 from maester.web.heads import read_head, write_head
@@ -342,8 +341,8 @@ def test_unusual_requests_are_handed_on_whole(message: bytes) -> None:
 
 
 def test_a_request_leaves_no_rings_of_objects_behind(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path)
-    with Runtime.build(settings=settings) as runtime, Peer(create_app(runtime)) as peer:
+    environ = {"MAESTER_DATA_DIR": str(tmp_path)}
+    with Runtime.build(environ=environ) as runtime, Peer(create_app(runtime)) as peer:
         body = b'{"model": "echo", "messages": [{"role": "user", "content": "hi"}]}'
         request = post("/v1/chat/completions", body, "Content-Type: application/json")
         request = request.replace(b"Host: h\r\n", b"Host: localhost\r\n")
