@@ -82,37 +82,84 @@ def measure(port: int, seconds: float) -> dict[str, Result]:
     return {"c1": load(port, CHAT, 1, seconds), "c32": load(port, CHAT, 32, seconds)}
 
 
-def round_of(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
-    upstream_port, port = free_port(), free_port()
-    stub = pinned(1, [sys.executable, str(HERE / "stub.py"), str(upstream_port)], stdout=subprocess.PIPE)
-    assert stub.stdout is not None
-    stub.stdout.readline()
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("MAESTER_")},
-        "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream_port}/v1",
-        "OPENAI_API_KEY": "sk-benchmark",
-        "MAESTER_DATA_DIR": str(folder / f"data-{port}"),
-    }
-    command = ["maester", "serve", "--port", str(port), "--workers", "1"]
-    command += ["--worker-class", arguments.worker_class]
-    if arguments.granian:
-        command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws", "--port", str(port)]
-        command += ["--blocking-threads", "32", "--working-dir", str(HERE.parent), "wsgi:app"]
+class Place:
+    """A stub upstream, and one worker in front of it; both end with the block.
+
+    :param granian: whether granian serves, and not gunicorn.
+    """
+
+    def __init__(self, folder: Path, worker_class: str = "gevent", granian: bool = False) -> None:
+        self.folder = folder
+        self.upstream_port, self.port = free_port(), free_port()
+        self._command = ["maester", "serve", "--port", str(self.port), "--workers", "1"]
+        self._command += ["--worker-class", worker_class]
+        if granian:
+            self._command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws"]
+            self._command += ["--port", str(self.port), "--blocking-threads", "32"]
+            self._command += ["--working-dir", str(HERE.parent), "wsgi:app"]
+
+    def __enter__(self) -> Place:
+        stub = [sys.executable, str(HERE / "stub.py"), str(self.upstream_port)]
+        self._stub = pinned(1, stub, stdout=subprocess.PIPE)
+        assert self._stub.stdout is not None
+        self._stub.stdout.readline()
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("MAESTER_")},
+            "OPENAI_BASE_URL": f"http://127.0.0.1:{self.upstream_port}/v1",
+            "OPENAI_API_KEY": "sk-benchmark",
+            "MAESTER_DATA_DIR": str(self.folder / f"data-{self.port}"),
+        }
+        with (self.folder / "log").open("ab") as log:
+            self.service = pinned(0, self._command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        try:
+            self.cold_start_s = wait_until_up(f"http://127.0.0.1:{self.port}/healthz")
+        except BaseException:
+            self.__exit__()
+            raise
+        os.sched_setaffinity(0, {1})
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        os.sched_setaffinity(0, set(range(os.cpu_count() or 1)))
+        stop(self.service)
+        stop(self._stub)
+
+    @property
+    def worker(self) -> int:
+        """The process that serves."""
+        return max(_group(self.service), key=lambda pid: _cpu_s(pid))
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time of the service so far, in seconds."""
+        return sum(map(_cpu_s, _group(self.service)))
+
+
+def _group(process: subprocess.Popen[bytes]) -> list[int]:
+    found: list[int] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getpgid(int(folder.name)) == process.pid:
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def _cpu_s(pid: int) -> float:
     try:
-        with (folder / "log").open("ab") as log:
-            service = pinned(0, command, stdout=log, stderr=subprocess.STDOUT, env=environment)
-            try:
-                cold_start = wait_until_up(f"http://127.0.0.1:{port}/healthz")
-                idle = resident_mb(service)
-                os.sched_setaffinity(0, {1})
-                bare, ours = measure(upstream_port, arguments.seconds), measure(port, arguments.seconds)
-                after = resident_mb(service)
-            finally:
-                os.sched_setaffinity(0, set(range(os.cpu_count() or 1)))
-                stop(service)
-    finally:
-        stop(stub)
-    row: dict[str, float] = {"cold_start_s": cold_start, "idle_mb": idle, "after_load_mb": after}
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def round_of(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
+    with Place(folder, arguments.worker_class, arguments.granian) as place:
+        idle = resident_mb(place.service)
+        bare, ours = measure(place.upstream_port, arguments.seconds), measure(place.port, arguments.seconds)
+        after = resident_mb(place.service)
+    row: dict[str, float] = {"cold_start_s": place.cold_start_s, "idle_mb": idle, "after_load_mb": after}
     for name in ("c1", "c32"):
         row[f"{name}_rps"] = ours[name].requests_per_second
         row[f"{name}_rps_over_bare"] = ours[name].requests_per_second / bare[name].requests_per_second
