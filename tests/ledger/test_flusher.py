@@ -115,7 +115,7 @@ def test_memory_is_bounded_while_the_database_is_away(tmp_path: Path) -> None:
             recorder.sink.admit(inference)
             records.append(record_of(answer(inference, f"Answer {number}.")))
             recorder.sink.settle(records[-1])
-        kept = [item for item in recorder.sink._flusher._queue if getattr(item, "record", None)]  # type: ignore[union-attr]
+        kept = [item for item in recorder.sink._flusher._queue if getattr(item, "row", None)]  # type: ignore[union-attr]
         assert 0 < len(kept) < 5
         with recorder.database.begin() as connection:
             connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO inferences")
