@@ -82,7 +82,7 @@ class LedgerSection(Section):
         load_default=_LEDGER["url"],
     )
     flush_interval_s = Seconds(
-        "Seconds between two batches written from the journal to the ledger.",
+        "Seconds between two batches written from the journal to the ledger; under load five times as long.",
         high=3600,
         load_default=_LEDGER["flush_interval_s"],
     )
