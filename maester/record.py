@@ -45,7 +45,7 @@ def record_of(inference: Inference, *, capture: bool = True) -> Json:
         "response_model": response.model if response else None,
         "response_id": response.id if response else None,
         "finish_reason": response.finish_reason if response else None,
-        "error": error_view(inference.error.as_dict() if inference.error else None, capture=capture),
+        "error": _error(inference, capture),
         "key_id": caller.key_id if caller else None,
         "user": request.user,
         "session": request.session,
@@ -173,6 +173,14 @@ def error_view(error: Mapping[str, Any] | None, *, capture: bool = True) -> Json
     kept["message"] = kept["message"].replace(f": {said}", ".")
     kept["provider"] = {name: value for name, value in kept["provider"].items() if name != "message"}
     return kept
+
+
+def _error(inference: Inference, capture: bool) -> Json | None:
+    """What ended the inference, with the HTTP status that it has or would have had (499 for who went away)."""
+    error = inference.error
+    if error is None:
+        return None
+    return {**(error_view(error.as_dict(), capture=capture) or {}), "http_status": error.http_status}
 
 
 def attempt_view(attempt: Attempt, *, capture: bool = True) -> Json:

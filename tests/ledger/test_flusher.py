@@ -65,7 +65,7 @@ def test_without_capture_a_provider_that_quotes_the_request_is_not_quoted() -> N
     inference = answer(open_inference("A secret question."), error=rejected)
     record = record_of(inference, capture=False)
     assert "secret" not in repr(record)
-    assert record["error"] == record["attempts"][0]["error"]
+    assert record["error"] == {**record["attempts"][0]["error"], "http_status": 400}
     assert record["error"]["message"] == "Provider openai rejected the request (400)."
     assert record["error"]["provider"] == {
         "name": "openai",

@@ -85,6 +85,7 @@ def test_a_silent_provider_is_cancelled_when_the_client_hangs_up(
     assert received(misbehaving, "hush").hung_up.wait(NOTICED_S)
     record = cancelling.inference(request_id)
     assert record["status"] == "cancelled"
+    assert record["error"]["http_status"] == 499
     assert record["error"]["code"] == "cancelled"
     assert record["attempts"][0]["status"] == "cancelled"
     assert record["usage"]["estimated"] is True
