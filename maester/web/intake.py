@@ -123,7 +123,7 @@ def embeddings(environ: WSGIEnvironment, body: Json) -> Intake:
         operation="embeddings",
         input=_tokens(body["input"]),
         parameters={name: whole(value) for name, value in body.items() if name not in _EMBEDDINGS_OWN},
-        checks=parse_checks(own.get("evaluate"), param="maester.evaluate"),
+        checks=_checks(own.get("evaluate"), "maester.evaluate"),
         tags=about.tags,
         user=about.user,
         session=own.get("session") or about.session,

@@ -110,7 +110,7 @@ def test_a_port_that_is_taken_is_said(place: Place) -> None:
 
 def test_it_ends_also_while_nothing_answers(place: Place) -> None:
     with MetricsEndpoint(place.runtime, "127.0.0.1", 0) as endpoint:
-        (answering,) = psutil.Process().children()[-1:]
+        answering = psutil.Process(endpoint._pid)
         answering.kill()
         until(lambda: answering.status() == psutil.STATUS_ZOMBIE)
         endpoint.watch()  # and another one is started only in a second
