@@ -176,7 +176,7 @@ def error_view(error: Mapping[str, Any] | None, *, capture: bool = True) -> Json
 
 
 def _error(inference: Inference, capture: bool) -> Json | None:
-    """What ended the inference, with the HTTP status that it has or would have had (499 for who went away)."""
+    """What ended the inference, with the HTTP status that it has, or would have had (499: who asked left)."""
     error = inference.error
     if error is None:
         return None
