@@ -91,7 +91,8 @@ class Place:
     def __init__(self, folder: Path, worker_class: str = "gevent", granian: bool = False) -> None:
         self.folder = folder
         self.upstream_port, self.port = free_port(), free_port()
-        self._command = ["maester", "serve", "--port", str(self.port), "--workers", "1"]
+        # This interpreter's own, whatever the PATH has.
+        self._command = [sys.executable, "-m", "maester", "serve", "--port", str(self.port), "--workers", "1"]
         self._command += ["--worker-class", worker_class]
         if granian:
             self._command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws"]

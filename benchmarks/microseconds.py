@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -65,14 +66,21 @@ def area_of(stack: list[str]) -> str | None:
     return REST
 
 
+def sampler_command() -> str:
+    """py-spy beside this interpreter, or else on the PATH."""
+    places = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+    return shutil.which("py-spy", path=places) or sys.exit("py-spy is needed: pip install py-spy")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=15)
     chosen = parser.parse_args()
+    py_spy = sampler_command()
     with tempfile.TemporaryDirectory(prefix="maester-benchmark-") as folder, Place(Path(folder)) as place:
         load(place.port, CHAT, 32, 2)
         raw = Path(folder) / "samples"
-        command = ["taskset", "-c", "1", "py-spy", "record", "--rate", "250", "--format", "raw"]
+        command = ["taskset", "-c", "1", py_spy, "record", "--rate", "250", "--format", "raw"]
         command += [
             "--duration",
             str(round(chosen.seconds)),
@@ -85,7 +93,8 @@ def main() -> None:
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as sampler:
             result = load(place.port, CHAT, 32, chosen.seconds)
             spent = place.cpu_s - before
-            sampler.wait()
+            if sampler.wait():
+                sys.exit("py-spy could not look into the worker; it needs the right to trace it (root).")
         shares: Counter[str] = Counter()
         for line in raw.read_text().splitlines():
             stack, _, count = line.rpartition(" ")

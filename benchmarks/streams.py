@@ -81,8 +81,9 @@ def round_of(case: Case, seconds: float, folder: Path) -> dict[str, float]:
         "OPENAI_API_KEY": "sk-benchmark",
         "MAESTER_DATA_DIR": str(folder / f"data-{port}"),
     }
-    command = ["maester", "serve", "--port", str(port), "--workers", "1", "--worker-class", "gevent"]
-    command += ["--connections", str(case.streams + 100)]
+    # This interpreter's own, whatever the PATH has.
+    command = [sys.executable, "-m", "maester", "serve", "--port", str(port), "--workers", "1"]
+    command += ["--worker-class", "gevent", "--connections", str(case.streams + 100)]
     order = Order(port, case.streams, case.ramp_s, case.settle_s, seconds)
     bare = replace(order, port=upstream_port, ramp_s=case.ramp_s / 2)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -278,6 +279,13 @@ def test_the_project_stands_on_its_own() -> None:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             wrong.extend(f"{shown(path, number)}: {each}" for each in foreign if each in line)
     assert not wrong, "\n".join(wrong)
+
+
+def test_benchmarks_measure_this_interpreters_maester() -> None:
+    """None starts whatever `maester` the PATH has, which may be another installation or none."""
+    for path in sorted((ROOT / "benchmarks").rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        assert not re.search(r'\["(maester|gunicorn|granian)"', source), path.name
 
 
 def test_nothing_is_left_for_later() -> None:

@@ -142,6 +142,13 @@ def days(database: Database) -> Iterator[Finding]:
         yield Finding(
             "days", "warn", "there is no partition for tomorrow: what has none goes to default", fix
         )
+    elif not database.read(partitions.allowed):
+        yield Finding(
+            "days",
+            "warn",
+            f"{database.display_url} may not make the days to come, nor drop those that are over",
+            "Let its user own the tables, or run each day, as their owner: maester db upgrade",
+        )
     else:
         yield Finding("days", "ok", f"{len(found.parts)} partitions, tomorrow's included")
 

@@ -111,6 +111,17 @@ def layout(connection: Connection) -> Layout | None:
     return Layout(tuple(parts), max(DAY_S, float(rows[0].spread or 0)))
 
 
+def allowed(connection: Connection) -> bool:
+    """Whether this user may make partitions and drop them: owns the tables, may create more beside them."""
+    found = connection.execute(
+        text(
+            "SELECT pg_has_role(relowner, 'USAGE') AND has_schema_privilege(relnamespace, 'CREATE')"
+            " FROM pg_class WHERE oid = to_regclass('inferences')"
+        )
+    )
+    return bool(found.scalar())
+
+
 def spread_of(request_id: Any, started_at: Any) -> float:
     """By how many seconds, in whole days, the start of an inference differs from the time in its id."""
     made = ids.moment_of(str(request_id))  # programs that embed Maester may have given anything

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import make_url, text
 
 from maester.cli import exits, root, storage
-from maester.database import partitions
+from maester.database import Database, partitions
 from maester.ledger.keys import KeyStore
 from support.days import make_days, on
 from support.postgres import new_database
@@ -73,6 +74,25 @@ def test_the_doctor_sees_days_that_are_missing(recorder: Recorder) -> None:
     assert (missing.state, missing.fix) == ("warn", "Run, as the owner of the tables: maester db upgrade")
     ask("db", "upgrade")
     assert next(storage.days(recorder.database)).state == "ok"
+
+
+def test_the_doctor_sees_a_user_who_cannot_make_days_before_one_is_missing(recorder: Recorder) -> None:
+    address = make_url(recorder.url)
+    user = f"{address.database}_reader"
+    with recorder.database.begin() as connection:
+        connection.execute(
+            text(f"CREATE ROLE {user} LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {user}")
+        )
+    limited = Database(address.set(username=user).render_as_string(hide_password=False))
+    try:
+        (found,) = storage.days(limited)
+    finally:
+        limited.close()
+        with recorder.database.begin() as connection:
+            connection.execute(text(f"DROP OWNED BY {user}; DROP ROLE {user}"))
+    assert (found.state, found.check) == ("warn", "days")
+    assert "may not make the days to come" in found.message
+    assert "maester db upgrade" in (found.fix or "")
 
 
 def _to_come(recorder: Recorder) -> list[str]:
