@@ -193,7 +193,7 @@ class _Named:
 
 
 class _Waiting:
-    """The wait of the current greenlet's client for its next request."""
+    """The wait of the current greenlet's client for its next request, before which all others have a turn."""
 
     __slots__ = ("_wait", "_worker")
 
@@ -201,6 +201,7 @@ class _Waiting:
         self._worker = worker
 
     def __enter__(self) -> None:
+        gevent.sleep(0)
         current = gevent.getcurrent()
         if current.asked:
             self._wait: Wait = connections.wait("idle", current.client, self._worker.cfg.keepalive)
