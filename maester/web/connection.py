@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .answer import AFTERWARDS
-from .connections import Kind, connections
+from .connections import Kind, connections, is_readable
 from .heads import MOST_BYTES, read_head, write_head
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ _MOST_DRAINED = 1_000_000
 _TURN = 8
 """Requests that a client is answered before all others have their turn. What has come already is received
 without waiting, so under gevent one that never stops sending would keep the whole process to itself."""
+
+MOMENT_S = 1e-6
+"""A pause that lets gevent look who else has sent something; after one of zero seconds it often does not."""
 
 
 class Unusual(Exception):
@@ -110,8 +113,8 @@ class Connection:
             if self._closing:
                 return
             self._turn += 1
-            if self._turn % _TURN == 0:
-                time.sleep(0)
+            if self._turn % _TURN == 0 and (self._buffer or is_readable(self._sock)):
+                time.sleep(MOMENT_S)
 
     def _next(self) -> bool:
         """Wait for a whole head; whether one came."""
