@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 PREFIX = "mk_"
 _CREATE = "maester keys create --name NAME"
-_FORWARDED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP")
+_FORWARDED = (
+    *("HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_REAL_IP"),
+    *("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO"),
+)
+"""What proxies add, each of which says that there is one; some are told to add one of them only."""
 
 
 class Keys(Protocol):

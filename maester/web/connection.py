@@ -8,11 +8,12 @@ unusual about a request (see `maester.web.heads`) is left to gunicorn, which the
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .answer import AFTERWARDS
-from .connections import Kind, connections
+from .connections import Kind, connections, is_readable
 from .heads import MOST_BYTES, read_head, write_head
 
 if TYPE_CHECKING:
@@ -26,6 +27,14 @@ _JOINED_BODY = 262_144
 _WITHOUT_BODY = ("1", "204", "304")
 _MOST_DRAINED = 1_000_000
 """Bytes of a body that nobody wanted which are read all the same, so that the connection can be kept."""
+
+
+_TURN = 8
+"""Requests that a client is answered before all others have their turn. What has come already is received
+without waiting, so under gevent one that never stops sending would keep the whole process to itself."""
+
+MOMENT_S = 1e-6
+"""A pause that lets gevent look who else has sent something; after one of zero seconds it often does not."""
 
 
 class Unusual(Exception):
@@ -65,6 +74,7 @@ class Connection:
         "_left",
         "_schemes",
         "_sock",
+        "_turn",
         "asked",
         "sent",
     )
@@ -90,7 +100,7 @@ class Connection:
         self._closing = self.sent = self.asked = False
         self._bare = self._chunked = False
         self._head = b""
-        self._left = 0
+        self._left = self._turn = 0
 
     def serve(self) -> None:
         """Answer requests until the connection is to end.
@@ -102,6 +112,9 @@ class Connection:
             self._answer()
             if self._closing:
                 return
+            self._turn += 1
+            if self._turn % _TURN == 0 and (self._buffer or is_readable(self._sock)):
+                time.sleep(MOMENT_S)
 
     def _next(self) -> bool:
         """Wait for a whole head; whether one came."""
@@ -159,8 +172,16 @@ class Connection:
                 close()
             for work in afterwards:
                 work()
-        if body is not None and not body.drained():
-            self._closing = True
+        if body is not None and not self._closing:
+            self._drain(body)
+
+    def _drain(self, body: _Body) -> None:
+        """Read what nobody wanted of a body, in a next request's time; else this was the last one."""
+        wait = connections.wait("idle", self._sock, self._idle_s)
+        try:
+            self._closing = not body.drained()
+        finally:
+            connections.done(wait)
 
     def _take_scheme(self, environ: WSGIEnvironment) -> bool:
         """Whether the client says nothing contradictory of the scheme."""

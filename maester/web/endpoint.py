@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from flask import request
+from flask import Response, request
+from werkzeug.wsgi import ClosingIterator
 
 from maester.errors import Cancelled
 from maester.interrupts import Stoppable, Stopped
@@ -26,7 +27,7 @@ from .service import Service
 from .timing import timing_headers
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 Json = dict[str, Any]
 Answered = Answer | StreamAnswer
@@ -56,9 +57,10 @@ class Endpoint:
         self._writer = writer
         self._dialect: Dialect = dialect
 
-    def __call__(self) -> Answered:
+    def __call__(self) -> Answer | FlaskStream:
         """Answer Flask's current request."""
-        return self.answer(request.environ)
+        answered = self.answer(request.environ)
+        return FlaskStream(answered) if isinstance(answered, StreamAnswer) else answered
 
     def answer(self, environ: WSGIEnvironment) -> Answered:
         """Answer a request.
@@ -130,3 +132,26 @@ class Endpoint:
         if held is not None:
             response.pieces = KeptStream(events, response, held)
         return response
+
+
+class FlaskStream(Response):
+    """A stream as Flask's hooks expect an answer to be.
+
+    Flask makes a response of any other WSGI application by running it, a stream's to its end.
+    """
+
+    def __init__(self, answer: StreamAnswer) -> None:
+        super().__init__(answer.pieces, answer.status_code, answer.headers, direct_passthrough=True)
+        self._answer = answer
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Write the stream, unless a hook has put something else in its place."""
+        answer = self._answer
+        if self.response is not answer.pieces or self.status_code != answer.status_code:
+            return super().__call__(environ, start_response)
+        answer.headers = self.get_wsgi_headers(environ).to_wsgi_list()
+        try:
+            return ClosingIterator(answer(environ, start_response), self.close)
+        except BaseException:
+            self.close()
+            raise

@@ -16,8 +16,8 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from maester.settings import ServerSettings
 
-from .connection import Connection, Unusual
-from .connections import Wait, connections
+from .connection import MOMENT_S, Connection, Unusual
+from .connections import Wait, connections, is_readable
 from .ending import Client, Ending, accept_waiting, linger_close
 
 _LOOK_S = 0.25
@@ -26,7 +26,7 @@ _LOOK_S = 0.25
 _SPARE = 16
 """The last one of so many places for connections is kept free."""
 
-_GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF)
+_GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF, errno.ETIMEDOUT)
 _OWN = (
     *("pre_request", "post_request"),
     *("limit_request_line", "limit_request_fields", "limit_request_field_size"),
@@ -193,7 +193,7 @@ class _Named:
 
 
 class _Waiting:
-    """The wait of the current greenlet's client for its next request."""
+    """The wait of the current greenlet's client for its next request, before which all others have a turn."""
 
     __slots__ = ("_wait", "_worker")
 
@@ -202,6 +202,8 @@ class _Waiting:
 
     def __enter__(self) -> None:
         current = gevent.getcurrent()
+        if is_readable(current.client):
+            gevent.sleep(MOMENT_S)
         if current.asked:
             self._wait: Wait = connections.wait("idle", current.client, self._worker.cfg.keepalive)
         else:

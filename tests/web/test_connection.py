@@ -12,17 +12,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from flask import Response
 from gunicorn.config import Config
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.wsgi import create
 from hypothesis import example, given
 from hypothesis import strategies as st
+from werkzeug.test import EnvironBuilder
 
 from maester.runtime import Runtime
 from maester.web import create_app
 from maester.web.connection import Connection, Unusual
 from maester.web.heads import read_head, write_head
 
+JSON = "application/json"
 USUAL = b"POST /v1/chat/completions?x=1 HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
 
 
@@ -125,11 +128,11 @@ def test_a_connections_own_headers_are_not_the_applications() -> None:
 class Peer:
     """The client's end of a connection that is served on a thread."""
 
-    def __init__(self, app: Any, *, keeps: bool = True) -> None:
+    def __init__(self, app: Any, *, keeps: bool = True, idle_s: float = 30) -> None:
         self.sock, served = socket.socketpair()
         self.sock.settimeout(10)
         self.failure: BaseException | None = None
-        self.connection = Connection(served, {"SCRIPT_NAME": ""}, {}, app, lambda: keeps, 30, 30)
+        self.connection = Connection(served, {"SCRIPT_NAME": ""}, {}, app, lambda: keeps, 30, idle_s)
 
         def run() -> None:
             try:
@@ -246,6 +249,19 @@ def test_a_body_that_nobody_read_is_not_taken_for_the_next_request() -> None:
         assert peer.failure is None
 
 
+def test_a_body_that_nobody_read_is_not_waited_for_for_ever() -> None:
+    def deaf(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [("content-length", "2")])
+        return [b"ok"]
+
+    with Peer(deaf, idle_s=0.2) as peer:
+        peer.sock.sendall(post("/a", b"x" * 100)[:-10])
+        assert peer.read()[0][1] == b"ok"
+        assert peer.rest() == b""
+        peer.thread.join(5)
+        assert not peer.thread.is_alive()
+
+
 def test_pieces_go_out_as_they_are_made() -> None:
     gate = threading.Event()
     closed = threading.Event()
@@ -359,3 +375,30 @@ def test_a_request_leaves_no_rings_of_objects_behind(tmp_path: Path) -> None:
             assert gc.collect() < 50, "each request leaves objects that only the collector of cycles finds"
         finally:
             gc.enable()
+
+
+def test_a_stream_is_not_gathered_where_flask_has_hooks(tmp_path: Path) -> None:
+    def signed(response: Response) -> Response:
+        response.headers["x-signed"] = "yes"
+        return response
+
+    body = b'{"model": "echo", "stream": true, "messages": [{"role": "user", "content": "a b c d"}]}'
+    with Runtime.build(environ={"MAESTER_DATA_DIR": str(tmp_path)}) as runtime:
+        app = create_app(runtime)
+        app.after_request(signed)
+        environ = EnvironBuilder("/v1/chat/completions", method="POST", data=body, content_type=JSON)
+        heads: list[tuple[str, dict[str, str]]] = []
+        written: list[bytes] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> Any:
+            heads.append((status, dict(headers)))
+            return written.append
+
+        answer = app(environ.get_environ(), start_response)
+        assert list(answer) == []
+        ((status, headers),) = heads
+        assert status == "200 OK"
+        assert headers["x-signed"] == "yes"
+        assert "content-length" not in headers
+        assert len(written) > 4
+        assert b"".join(written).endswith(b"data: [DONE]\n\n")

@@ -161,6 +161,7 @@ def test_who_does_not_read_is_let_go(served: Server, misbehaving: Upstream) -> N
         while piece := client.recv(65_536):
             received += len(piece)
     assert 0 < received < 7_000_000
+    assert "web/worker.py" not in served.log_path.read_text(), "the end of its time is no failure of ours"
 
 
 def test_silent_clients_make_room_for_others(gevent: Server) -> None:

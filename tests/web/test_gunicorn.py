@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -86,6 +88,35 @@ def test_every_kind_of_worker_notices_a_client_that_hangs_up(served: Server) -> 
         next(response.iter_lines())
         request_id = response.headers["x-request-id"]
     assert served.inference(request_id)["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"], ids=["our own way", "gunicorn's way"])
+def test_a_client_that_never_stops_asking_leaves_others_their_turn(served: Server, method: bytes) -> None:
+    many = b"%s /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" % method * 500
+    with socket.create_connection(("127.0.0.1", served.port)) as client:
+
+        def ask() -> None:
+            with suppress(OSError):
+                while True:
+                    client.sendall(many)
+
+        def read() -> None:
+            with suppress(OSError):
+                while client.recv(1_000_000):
+                    pass
+
+        threads = [threading.Thread(target=each, daemon=True) for each in (ask, read)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.2)
+        try:
+            answer = requests.post(f"{served.url}/v1/chat/completions", json=CHAT, timeout=10)
+            assert answer.status_code == 200
+        finally:
+            with suppress(OSError):  # some servers close it after one answer
+                client.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join(10)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
