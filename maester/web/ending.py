@@ -147,7 +147,10 @@ def wait_until_settled(runtime: Runtime) -> bool:
 
     What is unsettled when the process ends is recorded as interrupted, and by another process.
     """
-    counters = [sink.counts for sink in runtime.registry.sinks if hasattr(sink, "counts")]
+    from maester.ledger.sink import LedgerSink  # not for gunicorn's master, which imports this module
+
+    # Plugins' sinks may count, too, and other things.
+    counters = [sink.counts for sink in runtime.registry.sinks if isinstance(sink, LedgerSink)]
     end = time.monotonic() + SETTLE_S
     while any(counts()["in_flight"] for counts in counters):
         if time.monotonic() > end:

@@ -119,8 +119,10 @@ def worker_exit(server: Any, worker: Any) -> None:
     application = getattr(worker, "wsgi", None)
     if application is not None and worker.pid == os.getpid():
         runtime = service_of(application).runtime
-        wait_until_settled(runtime)
-        runtime.close()
+        try:
+            wait_until_settled(runtime)
+        finally:
+            runtime.close()
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -6,10 +6,12 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
 
+from maester.hookspecs import hookimpl
 from maester.model import Request
 from maester.runtime import Runtime
 from maester.web import ending
@@ -112,4 +114,24 @@ def test_what_is_under_way_is_waited_for_within_reason(
         stream = runtime.stream(request)
         assert not wait_until_settled(runtime)
         stream.close()
+        assert wait_until_settled(runtime)
+
+
+def test_a_plugin_that_counts_other_things_keeps_no_worker(tmp_path: Path) -> None:
+    class Counting:
+        name = "counting"
+
+        def settle(self, record: object) -> None: ...
+
+        def counts(self) -> dict[str, int]:
+            return {"sent": 1}
+
+    class Plugin:
+        @hookimpl
+        def maester_register_sinks(self, register: Any, settings: Any) -> None:
+            register(Counting())
+
+    environ = {"MAESTER_DATA_DIR": str(tmp_path)}
+    with Runtime.build(environ=environ, plugins=[Plugin()]) as runtime:
+        assert any(sink.name == "counting" for sink in runtime.registry.sinks)
         assert wait_until_settled(runtime)
