@@ -149,9 +149,17 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def _watch(self) -> None:
         while True:
             gevent.sleep(_LOOK_S)
+            # Who comes makes room for himself; when all places are taken, nobody comes any more.
+            for _ in range(self._crowd()):
+                connections.make_room()
             if not self.alive:
                 self._ending.begin()
                 connections.let_go(self._ending.is_over)
+
+    def _crowd(self) -> int:
+        """How many to send away now: some of those too many, as they take a while to go."""
+        room = connections.room
+        return 0 if room is None or connections.open < room else (connections.open - room) // 4 + 1
 
 
 def _is_usual(cfg: Any, log: Any) -> bool:

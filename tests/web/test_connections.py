@@ -236,3 +236,14 @@ def test_a_process_takes_no_more_clients_than_it_may_open_files_for() -> None:
         assert descriptors.places_for(before[1]) == (before[1] - 256) // 2
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_bodies_that_took_all_places_at_once_make_room(tmp_path: Path) -> None:
+    config = '[server]\nconnections = 20\nbody_timeout_s = 60\n\n[providers.echo]\ntype = "echo"\n'
+    with Server(tmp_path, config=config) as server, ExitStack() as held:
+        for _ in range(20):
+            client = held.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+            client.sendall(START + b"Content-Length: 500\r\n\r\n{")
+        started = time.monotonic()
+        assert requests.get(f"{server.url}/healthz", timeout=25).status_code == 200
+        assert time.monotonic() - started < 20, "nobody came in before the bodies' own time was over"
